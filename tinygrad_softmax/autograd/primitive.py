@@ -1,0 +1,480 @@
+"""How a function becomes an op.
+
+    @primitive
+    def tanh(x):
+        return namespace(x).tanh(x)
+
+    @tanh.vjp("x")
+    def _(g, out):
+        return g * (1.0 - out * out)
+
+A primitive is a function over arrays. Its positional parameters are the inputs, its
+keyword-only parameters are static. Called on plain arrays it is that function; called
+with a Variable it also wraps the result and, where a gradient is wanted, records a Node.
+
+A rule's parameter names say what is saved for it: `g` is the incoming gradient, and
+every other name is an input, `<input>_shape`, the output `out`, or a static parameter.
+The same rule is handed arrays for a first derivative and Variables with
+`create_graph=True`, and so records itself: gradients of any order from one formula.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial, update_wrapper
+from typing import Any, Protocol, overload
+
+from ..backends import backend_of
+from ..backends.dtypes import get_default_dtype, is_floating
+from .graph import Node, Variable, current_observer, is_grad_enabled
+
+PRIMITIVES: list[Primitive] = []  # every primitive, in order of definition
+RESERVED = ("g", "out", "needs", "position")
+_WEAK = (float, int, bool, type(None))
+_CONSTANT, _OUT, _ALL = -1, -2, -3  # sources of a rule's argument; else its position
+
+
+class Primitive(Protocol):
+    """What `@primitive` returns: a function, with these attributes."""
+
+    __name__: str
+    __module__: str
+    forward: Callable
+    inputs: tuple[str, ...]
+    variadic: bool
+    statics: dict[str, Any]
+    residuals: tuple[str, ...]
+    differentiable: bool
+    rules: dict[str, tuple[str, ...]]
+    formulas: dict[tuple[str, ...], Callable]
+    fused_bodies: dict[tuple[str, ...], Callable]
+
+    def __call__(self, *inputs: Any, **statics: Any) -> Any: ...
+    def vjp(self, *inputs: str) -> Callable[[Callable], Callable]: ...
+    def fused(self, *inputs: str) -> Callable[[Callable], Callable]: ...
+
+
+@overload
+def primitive(forward: Callable, /) -> Primitive: ...
+@overload
+def primitive(
+    *, name: str = "", residuals: tuple[str, ...] = (), differentiable: bool = True
+) -> Callable[[Callable], Primitive]: ...
+def primitive(
+    forward: Callable | None = None,
+    /,
+    *,
+    name: str = "",
+    residuals: tuple[str, ...] = (),
+    differentiable: bool = True,
+) -> Any:
+    """Make an op of a function over arrays.
+
+    forward: positional parameters are array inputs (or one `*arrays`), keyword-only
+        parameters are static. It returns an array; with `residuals`, a tuple of the
+        output and one array (or None) for each residual's name.
+    name: the name in messages; the function's own by default.
+    differentiable: False declares that no input ever gets a gradient (comparisons).
+
+    Gradient rules are added with `@op.vjp("input", ...)`. A rule for several inputs
+    returns a tuple, and may ask for `needs`, a tuple of bools. A rule of a `*arrays` op
+    may ask for `position`. `@op.fused("input", ...)` adds a body that may name residuals
+    and is used on plain arrays in place of the rule, which stays the definition.
+
+    Raises TypeError for a signature or a rule that names something it can't have.
+
+    >>> import tinygrad_softmax as tg
+    >>> @tg.primitive
+    ... def cube(x):
+    ...     return x * x * x
+    >>> @cube.vjp("x")
+    ... def _(g, x):
+    ...     return g * (3.0 * x * x)
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> cube(x).backward()
+    >>> x.grad
+    tensor(12.)
+    """
+    if forward is None:
+        return partial(
+            primitive, name=name, residuals=residuals, differentiable=differentiable
+        )
+    name = name or forward.__name__
+    inputs, statics, defaults, variadic = [], {}, [], False
+    for parameter in inspect.signature(forward).parameters.values():
+        kind = parameter.kind
+        if parameter.name in RESERVED or kind is parameter.VAR_KEYWORD:
+            raise TypeError(
+                f"primitive {name}: parameter {parameter} can't be used; "
+                f"{', '.join(RESERVED)} are reserved, and **keywords have no names"
+            )
+        if kind is parameter.KEYWORD_ONLY:
+            statics[parameter.name] = parameter.default
+            continue
+        variadic = variadic or kind is parameter.VAR_POSITIONAL
+        inputs.append(parameter.name)
+        if parameter.default is not parameter.empty:
+            defaults.append(parameter.default)
+    if not inputs or (variadic and len(inputs) > 1):
+        raise TypeError(
+            f"primitive {name}: its positional parameters are {inputs}; it needs one or "
+            "more array inputs, or a single *arrays"
+        )
+    op: Any
+    if variadic or statics or residuals or defaults or len(inputs) > 2:
+        op = _general_call(name, forward, len(inputs), variadic, tuple(defaults))
+    else:
+        op = (_unary_call if len(inputs) == 1 else _binary_call)(name, forward)
+    update_wrapper(op, forward)
+    op.__name__, op.forward = name, forward
+    op.inputs, op.variadic = tuple(inputs), variadic
+    op.statics = {k: v for k, v in statics.items() if v is not inspect.Parameter.empty}
+    op.static_names, op.residuals = tuple(statics), residuals
+    op.differentiable, op.plans = differentiable, {}
+    op.rules, op.formulas, op.fused_bodies = {}, {}, {}
+    op.vjp, op.fused = partial(_add_rule, op, False), partial(_add_rule, op, True)
+    PRIMITIVES.append(op)
+    return op
+
+
+# -- calling an op: one wrapper for one input, one for two, one for the rest -----------
+
+
+def _unary_call(name: str, forward: Callable) -> Callable:
+    def op(x):
+        if not isinstance(x, Variable):
+            return forward(x)
+        array = x.array
+        try:
+            out = forward(array)
+        except (ValueError, TypeError, IndexError) as error:
+            raise _explained(error, name, (array,)) from error
+        if x.node is None or not is_grad_enabled() or not op.differentiable:
+            return _constant(op, x.result_class, out, (array,), {})
+        if type(out) is not type(array):
+            out = backend_of(array).asarray(out)  # NumPy returns scalars for 0-d results
+        plan = op.plans.get((True,)) or make_plan(op, (True,))
+        saved = plan.save(array, out=out)
+        return _record(op, x, plan, (x.node,), saved, out, (array,))
+
+    return op
+
+
+def _binary_call(name: str, forward: Callable) -> Callable:
+    def op(a, b):
+        if isinstance(a, Variable):
+            like, array, node = a, a.array, a.node
+            if isinstance(b, Variable):
+                other, second = b.array, b.node
+            else:
+                other, second = b, None
+        elif isinstance(b, Variable):
+            like, array, node, other, second = b, a, None, b.array, b.node
+        else:
+            return forward(a, b)
+        if type(array) is not type(other):
+            array, other = _aligned(name, (array, other))
+        try:
+            out = forward(array, other)
+        except (ValueError, TypeError, IndexError) as error:
+            raise _explained(error, name, (array, other)) from error
+        needs = (node is not None, second is not None)
+        if needs == (False, False) or not is_grad_enabled() or not op.differentiable:
+            return _constant(op, like.result_class, out, (array, other), {})
+        if type(out) is not type(like.array):
+            out = backend_of(like.array).asarray(out)
+        plan = op.plans.get(needs) or make_plan(op, needs)
+        saved = plan.save(array, other, out=out)
+        return _record(op, like, plan, (node, second), saved, out, (array, other))
+
+    return op
+
+
+def _general_call(
+    name: str, forward: Callable, arity: int, variadic: bool, defaults: tuple
+) -> Callable:
+    def op(*inputs, **statics):
+        if not variadic and len(inputs) < arity:
+            inputs += defaults[len(defaults) - arity + len(inputs) :]
+        like = next((each for each in inputs if isinstance(each, Variable)), None)
+        for key, value in statics.items():
+            if isinstance(value, Variable):
+                raise TypeError(
+                    f"{name}: a tensor was given as {key}=, which is static and carries "
+                    f"no gradient; mend: give a plain value, {key}=tensor.item() or "
+                    f"{key}=tensor.numpy()"
+                )
+        if like is None:
+            out = forward(*inputs, **statics)
+            return out[0] if op.residuals else out
+        nodes = tuple(getattr(each, "node", None) for each in inputs)
+        arrays = [x.array if isinstance(x, Variable) else x for x in inputs]
+        arrays = _aligned(name, arrays)
+        try:
+            out = forward(*arrays, **statics)
+        except (ValueError, TypeError, IndexError) as error:
+            raise _explained(error, name, arrays) from error
+        residuals = ()
+        if op.residuals:
+            out, *residuals = out
+        needs = tuple(node is not None for node in nodes)
+        if not any(needs) or not is_grad_enabled() or not op.differentiable:
+            return _constant(op, like.result_class, out, arrays, statics)
+        if type(out) is not type(like.array):
+            out = backend_of(like.array).asarray(out)
+        plan = op.plans.get(needs) or make_plan(op, needs)
+        given = {**op.statics, **statics}
+        given.update(zip(op.residuals, residuals, strict=True))
+        saved = plan.save(*((arrays,) if variadic else arrays), out=out, **given)
+        return _record(op, like, plan, nodes, saved, out, arrays)
+
+    return op
+
+
+def _record(op, like, plan, parents, saved, out, inputs) -> Variable:
+    """The result of an op, with its node in the graph."""
+    result = like.result_class(out, Node(plan, parents, saved, out))
+    observer = current_observer()
+    if observer is not None:
+        observer.forward(op, inputs, result)
+    return result
+
+
+def _constant(op, wrap: type[Variable], out, inputs, statics: dict) -> Variable:
+    """The result of an op that needs no gradient.
+
+    Where integers became floats without a dtype being named, they get the default
+    dtype: 1 / tg.tensor([2]) is float32, as tg.tensor([0.5]) is.
+    """
+    out = backend_of(out).asarray(out)
+    if is_floating(out.dtype) and out.dtype != get_default_dtype():
+        if statics.get("dtype") is None and not any(map(_is_floating_array, inputs)):
+            out = out.astype(get_default_dtype())
+    result = wrap(out)
+    observer = current_observer()
+    if observer is not None:
+        observer.forward(op, inputs, result)
+    return result
+
+
+def _is_floating_array(value: Any) -> bool:
+    return hasattr(value, "dtype") and is_floating(value.dtype)
+
+
+def _aligned(name: str, arrays: Any) -> tuple:
+    """Check what stands beside a Variable: arrays of one backend, None, or scalars.
+
+    Scalars are weak: NumPy's become Python's, so that float32 stays float32.
+    """
+    aligned, first = [], None
+    for value in arrays:
+        if type(value) in _WEAK:
+            aligned.append(value)
+            continue
+        if isinstance(value, (list, tuple)):
+            raise TypeError(
+                f"{name}: a {type(value).__name__} was given beside a tensor; mend: "
+                "make a tensor of it, tg.tensor([...])"
+            )
+        if not hasattr(value, "ndim"):
+            raise TypeError(
+                f"{name}: a {type(value).__name__} was given beside a tensor; expected "
+                "a tensor, an array or a number"
+            )
+        if value.ndim == 0 and not hasattr(value, "__setitem__"):
+            aligned.append(value.item())  # a NumPy scalar
+            continue
+        if first is None:
+            first = value
+        elif type(value) is not type(first):
+            here, there = backend_of(first), backend_of(value)
+            if here is not there:
+                here, there = here.device_of(first), there.device_of(value)
+                raise ValueError(
+                    f"{name}: the inputs are on two devices, {here!r} and {there!r}; "
+                    f"mend: move one of them, x.to({here!r})"
+                )
+        aligned.append(value)
+    return tuple(aligned)
+
+
+def _explained(error: Exception, name: str, arrays: Any) -> Exception:
+    """The same kind of error, naming the op and what it was given."""
+    text = str(error)
+    if text.startswith(name):
+        return error
+    given = ", ".join(
+        f"{x.dtype}{list(x.shape)}" if hasattr(x, "shape") else repr(x) for x in arrays
+    )
+    for kind in (IndexError, TypeError, ValueError):
+        if isinstance(error, kind):
+            return kind(f"{name}: {text} (the inputs were {given})")
+    return error
+
+
+# -- rules ------------------------------------------------------------------------
+
+
+class Rule:
+    """A gradient rule of one op for some of its inputs, ready to run.
+
+    positions: the inputs it serves.
+    formula, fused: what to call with g and its saved values; `fused` may be None.
+    split: how many saved values the formula has; those of `fused` come after them.
+    sources: where each value of the formula came from, to find its node again.
+    residual: whether each saved value is a residual.
+    """
+
+    __slots__ = (
+        "formula",
+        "fused",
+        "names",
+        "op",
+        "positions",
+        "residual",
+        "several",
+        "sources",
+        "split",
+    )
+
+    def __init__(self, op, formula, fused, names, fused_names, positions, several):
+        self.op, self.formula, self.fused = op, formula, fused
+        self.names, self.split = names, len(names)
+        self.positions, self.several = positions, several
+        self.sources = tuple(self._source(name) for name in names)
+        self.residual = tuple(name in op.residuals for name in names + fused_names)
+
+    def _source(self, name: str) -> int:
+        if name == "out":
+            return _OUT
+        if name not in self.op.inputs:
+            return _CONSTANT
+        return _ALL if self.op.variadic else self.op.inputs.index(name)
+
+    def variables(self, args: tuple, node: Node, wrap: type[Variable]) -> list:
+        """The formula's saved arrays as Variables, each at its place in the graph."""
+
+        def at(value, parent):
+            return wrap(value, parent) if hasattr(value, "__setitem__") else value
+
+        parents, values = node.parents or (), []
+        for value, source in zip(args, self.sources, strict=False):
+            if source == _CONSTANT:
+                values.append(value)
+            elif source == _OUT:
+                values.append(at(value, node))
+            elif source == _ALL:
+                values.append(tuple(map(at, value, parents)))
+            else:
+                values.append(at(value, parents[source]))
+        return values
+
+    def __str__(self) -> str:
+        inputs = self.op.inputs
+        if self.op.variadic:
+            return f"{self.op.__name__}.vjp({inputs[0]!r}) at position {self.positions[0]}"
+        named = ", ".join(repr(inputs[position]) for position in self.positions)
+        return f"{self.op.__name__}.vjp({named})"
+
+
+class Plan:
+    """What one op records for one choice of inputs that need a gradient."""
+
+    __slots__ = ("name", "op", "rules", "save")
+
+    def __init__(self, op: Any, rules: tuple[Rule, ...], save: Callable) -> None:
+        self.op, self.name = op, op.__name__
+        self.rules, self.save = rules, save
+
+
+def make_plan(op: Any, needs: tuple[bool, ...]) -> Plan:
+    """The rules that run when the inputs marked in `needs` require a gradient, and a
+    function that picks the values they name: `save(*inputs, out=, static=, ...)`.
+
+    The function is compiled from a line of source, once, so that recording costs one
+    call and one tuple: for multiply it is `lambda a, b, *, out: ((b,), (a,))`.
+    """
+    rules, picks = [], []
+    done: set[tuple] = set()
+    for position in (i for i, needed in enumerate(needs) if needed):
+        name = op.inputs[0 if op.variadic else position]
+        served = op.rules.get(name)
+        if served is None:
+            raise TypeError(
+                f"{op.__name__}: its input {name!r} requires a gradient, but there is "
+                f"no rule for it; mend: @{op.__name__}.vjp({name!r}), or pass "
+                f"{name}.detach()"
+            )
+        key = (served, position if op.variadic else None)
+        if key in done:
+            continue
+        done.add(key)
+        if op.variadic:
+            positions: tuple[int, ...] = (position,)
+        else:
+            positions = tuple(op.inputs.index(each) for each in served)
+        formula, fused = op.formulas[served], op.fused_bodies.get(served)
+        names = _parameters(formula)[1:]
+        fused_names = () if fused is None else _parameters(fused)[1:]
+        several = len(served) > 1
+        rules.append(Rule(op, formula, fused, names, fused_names, positions, several))
+        literal = {
+            "position": repr(position),
+            "needs": repr(tuple(needs[p] for p in positions)) if several else "",
+        }
+        values = [_pick(op, each, literal) for each in names + fused_names]
+        picks.append("(" + "".join(f"{value}, " for value in values) + ")")
+    keywords = ", ".join(("out", *op.static_names, *op.residuals))
+    source = f"lambda {', '.join(op.inputs)}, *, {keywords}: ({', '.join(picks)},)"
+    plan = Plan(op, tuple(rules), eval(source, {"_shape_": _shape}))  # noqa: S307
+    op.plans[needs] = plan
+    return plan
+
+
+def _pick(op: Any, name: str, literal: dict[str, str]) -> str:
+    """The source of the value that a rule's parameter stands for."""
+    base = name.removesuffix("_shape")
+    if name not in op.inputs and base in op.inputs and base != name:
+        return f"tuple(map(_shape_, {base}))" if op.variadic else f"_shape_({base})"
+    return literal.get(name, name)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return getattr(value, "shape", ())
+
+
+def _parameters(function: Callable) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
+
+
+def _add_rule(op: Any, fused: bool, *inputs: str) -> Callable[[Callable], Callable]:
+    kind = "fused" if fused else "vjp"
+    label = f"{op.__name__}.{kind}({', '.join(map(repr, inputs))})"
+    if not inputs or any(name not in op.inputs for name in inputs):
+        raise TypeError(f"{label}: the inputs of {op.__name__} are {op.inputs}")
+    if not op.differentiable:
+        raise TypeError(f"{label}: {op.__name__} was declared differentiable=False")
+    if fused and inputs not in op.formulas:
+        raise TypeError(f"{label}: define the formula first, @{op.__name__}.vjp(...)")
+    legal = [*op.inputs, *(f"{name}_shape" for name in op.inputs), "out"]
+    legal += op.static_names
+    legal += ["needs"] if len(inputs) > 1 else []
+    legal += ["position"] if op.variadic else []
+    legal += op.residuals if fused else ()
+
+    def add(rule: Callable) -> Callable:
+        names = _parameters(rule)
+        wrong = [name for name in names[1:] if name not in legal]
+        if names[:1] != ("g",) or wrong:
+            found = f"names {', '.join(wrong)}" if wrong else f"begins with {names[:1]}"
+            raise TypeError(
+                f"{label}: the rule {found}; its first parameter is g, and the others "
+                f"may be {', '.join(legal)}"
+            )
+        (op.fused_bodies if fused else op.formulas)[inputs] = rule
+        op.rules.update(dict.fromkeys(inputs, inputs))
+        op.plans.clear()
+        return rule
+
+    return add

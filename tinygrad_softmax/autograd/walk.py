@@ -1,0 +1,340 @@
+"""The walk back: from a loss to the gradients.
+
+Nodes are visited in reverse order of creation, with a heap. Every node is created after
+its inputs, so when a node is reached all the messages to it have arrived. Nothing is
+recursive, and what is pending lives in the walk, not on the nodes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
+from heapq import heappop, heappush
+from typing import Any
+
+from ..backends import backend_of
+from ..backends.dtypes import is_floating
+from .core_ops import add, cast, sum_to
+from .graph import Node, Variable, _grad_enabled, current_observer, setting
+from .primitive import Rule
+
+_fused_call: ContextVar[tuple[Any, bool]] = ContextVar("fused", default=(None, False))
+_deposit = threading.Lock()  # two threads may share a leaf
+
+
+def backward(
+    root: Variable,
+    seed: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> None:
+    """Add d root / d leaf to `.grad` of every leaf that `root` depends on."""
+    walk = _Walk([_root(root, seed, "backward")], None, retain_graph, create_graph)
+    results = walk.run(type(root).result_class)
+    with _deposit:
+        for node, gradient in results:
+            owner = node.owner() if node.owner is not None else None
+            if owner is not None:
+                before = owner.grad
+                owner.grad = gradient if before is None else add(before, gradient)
+
+
+def gradients(
+    roots: Sequence[Variable],
+    seeds: Sequence[Any],
+    nodes: Sequence[Node],
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    cut: bool = False,
+) -> list[Any]:
+    """The gradient of sum(root * seed) at each of `nodes`; None where none arrives.
+
+    Only rules on a path to one of `nodes` run, and no `.grad` is touched. With `cut`
+    the walk ends at `nodes`, also where one of them leads to another.
+    """
+    pairs = [_root(*pair, "grad") for pair in zip(roots, seeds, strict=True)]
+    walk = _Walk(pairs, frozenset(nodes), retain_graph, create_graph, cut)
+    found = dict(walk.run(type(roots[0]).result_class))
+    return [found.get(node) for node in nodes]
+
+
+def _root(root: Variable, seed: Any, caller: str) -> tuple[Node, Any, bool]:
+    """(node, seed, whether the seed is the engine's own 1), after the checks."""
+    node = root.node
+    if node is None:
+        raise RuntimeError(
+            f"{caller}: this {root.array.dtype} tensor of shape {root.array.shape} does "
+            "not depend on any tensor that requires a gradient; mend: create its inputs "
+            "with requires_grad=True, and outside tg.no_grad()"
+        )
+    backend = backend_of(root.array)
+    if seed is None:
+        if root.array.size != 1:
+            raise RuntimeError(
+                f"{caller}: only a scalar has a gradient without more being said, and "
+                f"this tensor has shape {node.shape}; mend: reduce it with .sum() or "
+                ".mean(), or give the gradient of its entries, of that shape"
+            )
+        return node, backend.xp.ones(node.shape, node.dtype), True
+    array = seed.array if isinstance(seed, Variable) else seed
+    array = backend.asarray(array)
+    if array.shape != node.shape or not is_floating(array.dtype):
+        raise ValueError(
+            f"{caller}: the gradient given has shape {array.shape} and dtype "
+            f"{array.dtype}, but the tensor has shape {node.shape} and dtype "
+            f"{node.dtype}; mend: give a floating gradient of the tensor's shape"
+        )
+    array = array.astype(node.dtype, copy=False)
+    if isinstance(seed, Variable) and seed.node is not None:
+        return node, type(root).result_class(array, seed.node), False
+    return node, array, False
+
+
+class _Walk:
+    """One walk back from some roots. All of its state is local to it, so that an
+    interrupted walk leaves nothing behind and a rule may start a walk of its own."""
+
+    def __init__(
+        self,
+        roots: Iterable[tuple[Node, Any, bool]],
+        wanted: frozenset[Node] | None,
+        retain_graph: bool | None,
+        create_graph: bool,
+        cut: bool = False,
+    ) -> None:
+        self.cut = cut
+        self.create_graph = create_graph
+        self.keep = create_graph if retain_graph is None else retain_graph
+        self.wanted = wanted
+        self.roots = list(roots)
+        self.unit: Any = None
+        self.heap: list[tuple[int, Node]] = []
+        self.pending: dict[Node, Any] = {}
+        self.summed: set[Node] = set()  # pending array allocated here: add in place
+        self.fresh: set[Node] = set()  # pending array belongs to nobody else: keep it
+
+    def run(self, wrap: type[Variable]) -> list[tuple[Node, Any]]:
+        """Walk to the end; the gradients, as Variables, of leaves and wanted nodes."""
+        self.wrap = wrap
+        self.observer = current_observer()
+        only = None
+        if self.wanted is not None:
+            roots = [root for root, _, _ in self.roots]
+            only = _leading_to(roots, self.wanted, self.cut)
+        for node, seed, is_unit in self.roots:
+            if only is None or node in only:
+                self.unit = seed if is_unit else self.unit
+                self.add(node, self.variable(seed) if self.create_graph else _raw(seed))
+        results = []
+        with setting(_grad_enabled, self.create_graph):
+            while self.heap:
+                node = heappop(self.heap)[1]
+                g = self.pending.pop(node)
+                if node.hooks is not None:
+                    g = self.run_hooks(node, g)
+                if self.wanted is not None:
+                    if node in self.wanted:
+                        results.append((node, self.result(node, g)))
+                        if self.cut or not _leads_on(node, only):
+                            continue
+                elif node.owner is not None:
+                    results.append((node, self.result(node, g)))
+                if node.plan is not None:
+                    self.visit(node, g, only)
+        return results
+
+    def visit(self, node: Node, g: Any, only: set[Node] | None) -> None:
+        """Run the rules of one node and pass their results on."""
+        parents, saved, plan = node.parents, node.saved, node.plan
+        if parents is None or saved is None or plan is None:
+            raise _freed(node)
+        if self.observer is not None:
+            self.observer.before(node)
+        for rule, args in zip(plan.rules, saved, strict=True):
+            if only is not None and not any(parents[p] in only for p in rule.positions):
+                continue
+            results = self.apply(rule, g, args, node)
+            if self.observer is not None:
+                self.observer.backward(node, rule, g, results)
+            for position, result in zip(rule.positions, results, strict=True):
+                parent = parents[position]
+                if parent is None or result is None:
+                    continue
+                if only is not None and parent not in only:
+                    continue
+                if parent.owner is not None and not self.create_graph:
+                    if self.is_fresh(result, g, args, results, rule):
+                        self.fresh.add(parent)
+                self.add(parent, self.fit(result, parent, rule, position))
+        if not self.keep:
+            node.free()
+
+    def apply(self, rule: Rule, g: Any, args: tuple, node: Node) -> tuple:
+        """The results of a rule, one for each of its positions."""
+        try:
+            if self.create_graph:
+                result = rule.formula(g, *rule.variables(args, node, self.wrap))
+            elif rule.fused is None:
+                result = rule.formula(g, *args)
+            else:
+                unit = self.unit if g is self.unit else None
+                with setting(_fused_call, (unit, not self.keep)):
+                    result = rule.fused(g, *args[rule.split :])
+        except Exception as error:
+            error.add_note(f"(raised in the gradient rule {rule})")
+            raise
+        return result if rule.several else (result,)
+
+    def add(self, node: Node, g: Any) -> None:
+        """Add one message to what is pending at a node."""
+        before = self.pending.get(node)
+        if before is None:
+            self.pending[node] = g
+            heappush(self.heap, (-node.order, node))
+        elif self.create_graph:
+            self.pending[node] = add(before, g)
+        elif node in self.summed:
+            before += g
+        else:
+            self.pending[node] = before + g
+            if node.shape:  # (a sum of 0-d arrays is a NumPy scalar)
+                self.summed.add(node)
+
+    def fit(self, result: Any, parent: Node, rule: Rule, position: int) -> Any:
+        """Sum a result that was broadcast, and give it its input's dtype.
+
+        This is the one place where a broadcast turns into a sum.
+        """
+        try:
+            shape, dtype = result.shape, result.dtype
+        except AttributeError:
+            shape = dtype = None
+        if shape == parent.shape and dtype is parent.dtype:
+            return result
+        if shape is None or dtype is None or not is_floating(dtype):
+            raise TypeError(
+                f"the gradient rule {rule} returned a {dtype or type(result).__name__}; "
+                f"it must return a floating array of shape {parent.shape}"
+            )
+        if shape != parent.shape:
+            if not _broadcasts(parent.shape, shape):
+                raise ValueError(
+                    f"the gradient rule {rule} returned shape {shape} for an input of "
+                    f"shape {parent.shape}; it must return the input's shape, or a "
+                    "shape that the input broadcasts to"
+                )
+            result = sum_to(result, shape=parent.shape)
+        return result if dtype == parent.dtype else cast(result, dtype=parent.dtype)
+
+    def is_fresh(
+        self, result: Any, g: Any, args: tuple, results: tuple, rule: Rule
+    ) -> bool:
+        """Whether a leaf may keep a rule's result without a copy.
+
+        Only if nobody else holds it: it owns its memory and is none of the values that
+        the rule was given, nor returned twice. A residual of a node that dies now is
+        nobody else's.
+        """
+        if getattr(result, "base", result) is not None or result is g:
+            return False
+        if sum(result is each for each in results) > 1:
+            return False
+        shared = args
+        if not self.keep:
+            shared = [arg for arg, own in zip(args, rule.residual, strict=True) if not own]
+        return not any(result is each for each in shared)
+
+    def result(self, node: Node, g: Any) -> Any:
+        """A gradient as it is handed out: a Variable whose array nobody else holds."""
+        if self.create_graph:
+            return g
+        array = backend_of(g).asarray(g)
+        if node not in self.summed and node not in self.fresh:
+            array = array.copy()
+        return self.wrap(array)
+
+    def run_hooks(self, node: Node, g: Any) -> Any:
+        """Show a gradient to the hooks of its tensor, which may replace it."""
+        for hook in list((node.hooks or {}).values()):
+            seen = hook(self.variable(g))
+            if seen is None:
+                continue
+            shape = getattr(seen, "shape", None)
+            if shape != node.shape or not is_floating(seen.dtype):
+                raise ValueError(
+                    f"a hook on a tensor of shape {node.shape} returned "
+                    f"{type(seen).__name__} of shape {shape}; it must return None or a "
+                    "floating gradient of the tensor's shape"
+                )
+            self.summed.discard(node)  # it is the hook's array now
+            self.fresh.discard(node)
+            g = self.variable(seen) if self.create_graph else _raw(seen)
+            if g.dtype != node.dtype:
+                g = cast(g, dtype=node.dtype)
+        return g
+
+    def variable(self, g: Any) -> Variable:
+        """A Variable around a gradient that may be an array, a scalar or one already."""
+        return g if isinstance(g, Variable) else self.wrap(backend_of(g).asarray(g))
+
+
+def _raw(value: Any) -> Any:
+    return value.array if isinstance(value, Variable) else value
+
+
+def _freed(node: Node) -> RuntimeError:
+    return RuntimeError(
+        f"backward: the graph of this {node.name} was freed by an earlier backward; "
+        "mend: pass retain_graph=True to the earlier one, or run the forward pass again"
+    )
+
+
+def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    """Whether an array of shape `small` broadcasts to exactly `large`."""
+    if len(small) > len(large):
+        return False
+    tail = large[len(large) - len(small) :]
+    return all(a in (b, 1) for a, b in zip(small, tail, strict=True))
+
+
+def _leads_on(node: Node, only: set[Node] | None) -> bool:
+    return only is not None and any(parent in only for parent in node.parents or ())
+
+
+def _leading_to(
+    roots: Iterable[Node], wanted: frozenset[Node], cut: bool
+) -> set[Node]:
+    """The nodes from which some node of `wanted` can be reached."""
+    oldest = min((node.order for node in wanted), default=0)
+    seen: set[Node] = set()
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if node not in seen and node.order >= oldest:
+            seen.add(node)
+            if node in wanted and cut:
+                continue
+            if node.parents is None and node not in wanted:
+                raise _freed(node)
+            stack.extend(parent for parent in node.parents or () if parent is not None)
+    leading: set[Node] = set()
+    for node in sorted(seen, key=lambda node: node.order):
+        if node in wanted or _leads_on(node, leading):
+            leading.add(node)
+    return leading
+
+
+def scaled(residual: Any, g: Any) -> Any:
+    """`residual * g` for a fused body, without a copy where none is needed.
+
+    The engine's own seed of 1 (known by identity, not by value) returns the residual as
+    it is; a residual whose node dies now is scaled in place; else a copy is.
+    """
+    unit, dying = _fused_call.get()
+    if unit is not None and g is unit:
+        return residual
+    if not dying:
+        return (residual * g).astype(residual.dtype, copy=False)
+    xp = backend_of(residual).xp
+    return xp.multiply(residual, g, out=residual, casting="same_kind")

@@ -1,0 +1,33 @@
+"""Floor 0: where arrays live and hot loops run.
+
+`Backend` (base.py) is the contract and the reference kernels in plain array code;
+`NumpyBackend` and `CupyBackend` override what is worth doing by hand. The backend of
+an operation is the backend of its arrays, never a global: `backend_of(array)`.
+"""
+
+from .base import Backend
+from .random import Generator, manual_seed
+from .registry import (
+    backend_of,
+    cuda_is_available,
+    default_device,
+    is_number,
+    namespace,
+    register_backend,
+    resolve_device,
+    use_device,
+)
+
+__all__ = [
+    "Backend",
+    "Generator",
+    "backend_of",
+    "cuda_is_available",
+    "default_device",
+    "is_number",
+    "manual_seed",
+    "namespace",
+    "register_backend",
+    "resolve_device",
+    "use_device",
+]

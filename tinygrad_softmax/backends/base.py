@@ -1,0 +1,209 @@
+"""`Backend`: the contract of a backend, and every kernel in plain array code.
+
+The kernels here are the reference: short, written on whole arrays with nothing but the
+array namespace `xp`, and the oracle of every faster version. A backend needs `name`,
+`xp` and the few placement methods; it inherits the rest.
+
+Kernels take and return raw arrays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import special
+from .dtypes import is_half, working_dtype
+from .targets import Targets, label_error
+
+Array = Any  # an array of some backend: numpy.ndarray, cupy.ndarray, ...
+
+
+class Backend:
+    """Where arrays live, and the loops worth doing by hand.
+
+    Subclass it, set `name` (the device string) and `xp` (a namespace with NumPy's
+    functions), override the placement methods, and call `register_backend`.
+    """
+
+    name: str = "abstract"
+    xp: Any = np
+
+    # -- placement ---------------------------------------------------------------
+
+    def device_name(self, index: int | None = None) -> str:
+        """The full device string of device number `index`: "cpu", "cuda:1"."""
+        if index:
+            raise ValueError(
+                f"device '{self.name}:{index}' was asked for, but there is only one "
+                f"{self.name!r}; mend: device={self.name!r}"
+            )
+        return self.name
+
+    def device_of(self, array: Array) -> str:
+        """The device string of the device that holds `array`."""
+        return self.name
+
+    def asarray(self, data: Any, dtype: Any = None, device: str | None = None) -> Array:
+        """`data` (a host array, a nested list, an array of this backend) placed here.
+
+        Shares memory where it can.
+        """
+        return self.xp.asarray(data, dtype=dtype)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        """The array as a `numpy.ndarray`.
+
+        Waits for the device, then raises what it found wrong meanwhile: `check_labels`.
+        """
+        return np.asarray(array)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what was asked of it."""
+
+    def memory_stats(self) -> dict[str, int]:
+        """Bytes in use on the device by name; empty where nothing keeps count."""
+        return {}
+
+    def native_generator(self, seed: tuple[int, int]) -> Any:
+        """A generator with NumPy's `Generator` methods, seeded with two integers."""
+        return self.xp.random.default_rng(seed)
+
+    # -- labels ------------------------------------------------------------------
+
+    def check_labels(
+        self, labels: Array, classes: int, ignore_index: int | None
+    ) -> Array | None:
+        """Check class labels against [0, classes) and `ignore_index`.
+
+        Raises the IndexError of `label_error` at once. A device that should not be
+        waited for returns a mask of the bad labels instead; their rows become nan, and
+        the error is raised by the next `to_host`.
+        """
+        bad = self.bad_labels(labels, classes, ignore_index)
+        if bad.any():
+            row = tuple(int(each[0]) for each in self.xp.nonzero(bad))
+            raise label_error(row, int(labels[row]), classes, ignore_index)
+        return None
+
+    def bad_labels(
+        self, labels: Array, classes: int, ignore_index: int | None
+    ) -> Array:
+        """A mask of the labels outside [0, classes) that are not `ignore_index`."""
+        bad = (labels < 0) | (labels >= classes)
+        return bad if ignore_index is None else bad & (labels != ignore_index)
+
+    # -- kernels: products, sums, special functions ------------------------------
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """Matrix product; 16-bit operands are accumulated in float32."""
+        if is_half(a.dtype) or is_half(b.dtype):
+            out = self.xp.result_type(a.dtype, b.dtype)
+            a = a.astype(working_dtype(a.dtype), copy=False)
+            b = b.astype(working_dtype(b.dtype), copy=False)
+            return self.xp.matmul(a, b).astype(out)
+        return self.xp.matmul(a, b)
+
+    def einsum(self, subscripts: str, *operands: Array) -> Array:
+        """Sum of products by index letters; 16-bit operands accumulate in float32."""
+        out = self.xp.result_type(*(each.dtype for each in operands))
+        wide = [each.astype(working_dtype(out), copy=False) for each in operands]
+        return self.xp.einsum(subscripts, *wide, optimize=True).astype(out, copy=False)
+
+    def scatter_add(self, out: Array, index: Any, values: Array) -> None:
+        """`out[index] += values` in place; an element named twice gets both."""
+        self.xp.add.at(out, index, values)
+
+    def erf(self, x: Array) -> Array:
+        """The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+        return special.erf(x)
+
+    def erfc(self, x: Array) -> Array:
+        """1 - erf(x), without the cancellation for large x."""
+        return special.erfc(x)
+
+    # -- kernels: softmax --------------------------------------------------------
+    #
+    # With m the maximum of a row, a its index, d = x - m, and s the sum of exp(d)
+    # WITHOUT entry a, the softmax denominator is 1 + s and logsumexp - m = log1p(s).
+    # Leaving a out, rather than subtracting 1 afterwards, keeps s exact when it is
+    # tiny: that is where -log(p) and 1 - p of a confident row live.
+
+    @np.errstate(all="ignore")
+    def softmax(self, x: Array) -> Array:
+        """softmax over the last axis of x, shape (n, C)."""
+        e, s, _, rows, a = self._shifted(x)
+        e[rows, a] = self.xp.where(self.xp.isfinite(x[rows, a]), 1.0, np.nan)
+        e /= (1.0 + s)[:, None]
+        return e.astype(x.dtype, copy=False)
+
+    @np.errstate(all="ignore")
+    def log_softmax(self, x: Array) -> Array:
+        """log(softmax) over the last axis of x, shape (n, C): d - log1p(s)."""
+        _, s, d, _, _ = self._shifted(x)
+        d -= self.xp.log1p(s)[:, None]
+        return d.astype(x.dtype, copy=False)
+
+    @np.errstate(all="ignore")
+    def logsumexp(self, x: Array) -> Array:
+        """log(sum(exp(x))) over the last axis of x, shape (n, C): m + log1p(s).
+
+        A row of -inf gives -inf, a row with +inf gives +inf.
+        """
+        _, s, _, rows, a = self._shifted(x)
+        m = x[rows, a]
+        s = self.xp.where(self.xp.isinf(m), s.dtype.type(0), s)
+        return (m + self.xp.log1p(s)).astype(x.dtype, copy=False)
+
+    def _shifted(self, x: Array) -> tuple[Array, Array, Array, Array, Array]:
+        """(exp(d) with 0 at the maximum, its row sums s, d, row numbers, a)."""
+        xp = self.xp
+        x = x.astype(working_dtype(x.dtype), copy=False)
+        rows, a = xp.arange(len(x)), x.argmax(axis=1)
+        d = x - x[rows, a][:, None]
+        e = xp.exp(d)
+        e[rows, a] = 0.0
+        return e, e.sum(axis=1), d, rows, a
+
+    @np.errstate(all="ignore")
+    def softmax_cross_entropy(
+        self,
+        logits: Array,
+        targets: Targets,
+        grad: Array | None = None,
+        scale: Any = 1.0,
+    ) -> Array:
+        """Losses of the rows of `logits` (n, C), in the working dtype.
+
+        With u = w * t and S = sum(u), a row's loss is -sum(u * d) + S * log1p(s):
+        for a proper target a sum of non-negative terms. Entries with u = 0 are
+        skipped, so that 0 * -inf is 0.
+
+        Where `grad` (n, C) is given, `scale` times the gradient is written to it:
+        S * exp(d) / (1 + s) - u, and at a, the one entry where y-hat - y cancels,
+        (sum of u without u[a], minus u[a] * s) / (1 + s).
+        """
+        xp = self.xp
+        e, s, d, rows, a = self._shifted(logits)
+        u = targets.dense(logits.shape[1], d.dtype)
+        total = u.sum(axis=1)
+        d *= u
+        d[u == 0] = 0.0
+        loss = total * xp.log1p(s) - d.sum(axis=1)
+        masks = ((targets.ignored(), 0.0), (targets.bad, np.nan))
+        for mask, value in masks:
+            if mask is not None:
+                loss = xp.where(mask, loss.dtype.type(value), loss)
+        if grad is None:
+            return loss
+        top = u[rows, a]
+        u[rows, a] = 0.0
+        e *= (total / (1.0 + s))[:, None]
+        e -= u
+        e[rows, a] = (u.sum(axis=1) - top * s) / (1.0 + s)
+        for mask, value in masks:
+            if mask is not None:
+                e[mask] = value
+        xp.multiply(e, scale, out=grad, casting="same_kind")
+        return loss

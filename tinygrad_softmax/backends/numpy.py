@@ -1,0 +1,46 @@
+"""The CPU backend: NumPy, with the loops that pay arranged for the cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .base import Array, Backend
+from .targets import Targets
+
+BLOCK_BYTES = 512 * 1024  # measured best among 128 KB .. 2 MB; fits a core's L2
+
+
+class NumpyBackend(Backend):
+    """Arrays in host memory, computed by NumPy."""
+
+    name = "cpu"
+    xp = np
+    array_type = np.ndarray
+
+    def softmax_cross_entropy(
+        self,
+        logits: Array,
+        targets: Targets,
+        grad: Array | None = None,
+        scale: Any = 1.0,
+    ) -> Array:
+        """The reference kernel, block of rows by block of rows.
+
+        A block stays in cache: logits are read from memory once, the gradient is
+        written once, and nothing else of their size is ever allocated.
+        """
+        n, classes = logits.shape
+        step = max(1, BLOCK_BYTES // max(1, classes * logits.itemsize))
+        if n <= step:
+            return super().softmax_cross_entropy(logits, targets, grad, scale)
+        parts = []
+        for start in range(0, n, step):
+            rows = slice(start, start + step)
+            part = None if grad is None else grad[rows]
+            block = super().softmax_cross_entropy(
+                logits[rows], targets[rows], part, scale
+            )
+            parts.append(block)
+        return np.concatenate(parts)

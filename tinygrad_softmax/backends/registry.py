@@ -1,0 +1,140 @@
+"""Which backend an array or a device string belongs to."""
+
+from __future__ import annotations
+
+import os
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from .base import Backend
+from .numpy import NumpyBackend
+
+_cpu = NumpyBackend()
+_by_name: dict[str, Backend] = {"cpu": _cpu}
+_by_type: dict[type, Backend] = {np.ndarray: _cpu}
+_SCALARS = (np.generic, bool, int, float)
+_default: ContextVar[str | None] = ContextVar("default_device", default=None)
+
+
+def register_backend(backend: Backend, *array_types: type) -> None:
+    """Make a backend known by its name (a device string) and its array types.
+
+    `backend` is an instance of a subclass of `Backend`; it inherits every kernel as
+    plain array code. Registering a name again replaces the earlier backend.
+    """
+    if not isinstance(backend, Backend):
+        raise TypeError(
+            f"register_backend got a {type(backend).__name__}; it needs an instance "
+            "of a subclass of Backend"
+        )
+    _by_name[backend.name] = backend
+    for array_type in array_types:
+        _by_type[array_type] = backend
+
+
+def backend_of(array: Any) -> Backend:
+    """The backend that an array lives on. Python and NumPy scalars live on the CPU."""
+    found = _by_type.get(type(array))
+    return _search(array) if found is None else found
+
+
+def _search(array: Any) -> Backend:
+    if isinstance(array, _SCALARS):
+        return _cpu
+    if type(array).__module__.split(".")[0] == "cupy":  # someone else's CuPy array
+        return _cuda()
+    for array_type, backend in _by_type.items():
+        if isinstance(array, array_type):
+            return backend
+    raise TypeError(
+        f"no backend holds a {type(array).__name__}; expected a NumPy or CuPy array, "
+        "or one whose type was given to register_backend"
+    )
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a Python or NumPy scalar, which is weak beside a tensor."""
+    return isinstance(value, _SCALARS)
+
+
+def namespace(*arrays: Any) -> Any:
+    """The array namespace (`numpy`, `cupy`, ...) of the first array among `arrays`."""
+    for array in arrays:
+        backend = _by_type.get(type(array))
+        if backend is not None:
+            return backend.xp
+    return backend_of(arrays[0]).xp
+
+
+def _cuda() -> Backend:
+    if "cuda" not in _by_name:
+        from .cupy import make_backend  # CuPy is imported when it is asked for
+
+        backend = make_backend()
+        register_backend(backend, backend.array_type)
+    return _by_name["cuda"]
+
+
+def resolve_device(device: str | None = None) -> tuple[Backend, str]:
+    """The backend and the full name of a device: "cpu", "cuda" or "cuda:1".
+
+    `None` means the default device. Raises ValueError for an unknown name and
+    RuntimeError, saying what was found and what to install, where there is no GPU.
+    """
+    if device is None:
+        device = default_device()
+    if not isinstance(device, str):
+        raise TypeError(
+            f'device was given as {device!r}; expected a string: "cpu", "cuda", "cuda:1"'
+        )
+    name, _, index = device.partition(":")
+    if (name not in _by_name and name != "cuda") or (index and not index.isdecimal()):
+        known = ", ".join(repr(each) for each in sorted({*_by_name, "cuda", "cuda:1"}))
+        raise ValueError(f"device {device!r} is not known; expected one of {known}")
+    backend = _cuda() if name == "cuda" else _by_name[name]
+    return backend, backend.device_name(int(index) if index else None)
+
+
+def cuda_is_available() -> bool:
+    """Whether `device="cuda"` works here: CuPy, a driver, a device, its libraries.
+
+    It never raises. `resolve_device("cuda")` says what is missing.
+    """
+    try:
+        resolve_device("cuda")
+    except RuntimeError:
+        return False
+    return True
+
+
+def default_device() -> str:
+    """The device that new tensors get: see `use_device`.
+
+    >>> default_device()
+    'cpu'
+    """
+    return _default.get() or os.environ.get("TINYGRAD_SOFTMAX_DEVICE") or "cpu"
+
+
+class use_device:  # noqa: N801  (reads as a function: with use_device("cuda"): ...)
+    """Set the device that new tensors get, as a switch or for a `with` block.
+
+    Without it the environment variable TINYGRAD_SOFTMAX_DEVICE decides, else "cpu".
+    The setting belongs to the current thread (or asyncio task).
+
+    >>> with use_device("cpu"):
+    ...     default_device()
+    'cpu'
+    """
+
+    def __init__(self, device: str) -> None:
+        _, name = resolve_device(device)
+        self._token = _default.set(name)
+
+    def __enter__(self) -> use_device:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _default.reset(self._token)
