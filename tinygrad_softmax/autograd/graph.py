@@ -5,7 +5,7 @@ gradient rules asked for and edges to the nodes of its inputs, never to a Variab
 graph holds only the arrays that some rule named, and is freed by reference counting.
 
 Read next: primitive.py (how a function becomes an op that records nodes), then walk.py
-(how gradients walk back along them).
+(how gradients walk back along them); rules.py has the fine print of rules.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..backends.dtypes import is_floating
 
 if TYPE_CHECKING:
-    from .primitive import Plan
+    from .rules import Plan
 
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 _observer: ContextVar[Any] = ContextVar("observer", default=None)

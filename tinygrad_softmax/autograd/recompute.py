@@ -7,7 +7,7 @@ from typing import Any
 
 from ..backends.random import default_generator
 from .graph import Node, Variable, enable_grad, is_grad_enabled, next_order
-from .primitive import Plan
+from .rules import Plan
 from .walk import gradients
 
 

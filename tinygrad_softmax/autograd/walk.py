@@ -17,7 +17,7 @@ from ..backends import backend_of
 from ..backends.dtypes import is_floating
 from .core_ops import add, cast, sum_to
 from .graph import Node, Variable, _grad_enabled, current_observer, setting
-from .primitive import Rule
+from .rules import Rule
 
 _fused_call: ContextVar[tuple[Any, bool]] = ContextVar("fused", default=(None, False))
 _deposit = threading.Lock()  # two threads may share a leaf
@@ -151,40 +151,41 @@ class _Walk:
             raise _freed(node)
         if self.observer is not None:
             self.observer.before(node)
-        for rule, args in zip(plan.rules, saved, strict=True):
+        for rule, args in zip(plan.rules, saved):  # noqa: B905  (strict costs time)
             if only is not None and not any(parents[p] in only for p in rule.positions):
                 continue
-            results = self.apply(rule, g, args, node)
+            try:
+                if self.create_graph:
+                    result = rule.formula(g, *rule.variables(args, node, self.wrap))
+                elif rule.fused is None:
+                    result = rule.formula(g, *args)
+                else:
+                    result = self.run_fused(rule, g, args)
+            except Exception as error:
+                error.add_note(f"(raised in the gradient rule {rule})")
+                raise
+            results = result if rule.several else (result,)
             if self.observer is not None:
                 self.observer.backward(node, rule, g, results)
-            for position, result in zip(rule.positions, results, strict=True):
+            for position, result in zip(rule.positions, results):  # noqa: B905
                 parent = parents[position]
                 if parent is None or result is None:
                     continue
                 if only is not None and parent not in only:
                     continue
-                if parent.owner is not None and not self.create_graph:
-                    if self.is_fresh(result, g, args, results, rule):
+                if parent.owner is not None and self.is_fresh(result, g, args, rule):
+                    if sum(result is each for each in results) == 1:
                         self.fresh.add(parent)
-                self.add(parent, self.fit(result, parent, rule, position))
+                self.add(parent, self.fit(result, parent, rule))
         if not self.keep:
             node.free()
 
-    def apply(self, rule: Rule, g: Any, args: tuple, node: Node) -> tuple:
-        """The results of a rule, one for each of its positions."""
-        try:
-            if self.create_graph:
-                result = rule.formula(g, *rule.variables(args, node, self.wrap))
-            elif rule.fused is None:
-                result = rule.formula(g, *args)
-            else:
-                unit = self.unit if g is self.unit else None
-                with setting(_fused_call, (unit, not self.keep)):
-                    result = rule.fused(g, *args[rule.split :])
-        except Exception as error:
-            error.add_note(f"(raised in the gradient rule {rule})")
-            raise
-        return result if rule.several else (result,)
+    def run_fused(self, rule: Rule, g: Any, args: tuple) -> Any:
+        """Call a fused body, telling `scaled` what it may do with the residuals."""
+        assert rule.fused is not None
+        unit = self.unit if g is self.unit else None
+        with setting(_fused_call, (unit, not self.keep)):
+            return rule.fused(g, *args[rule.split :])
 
     def add(self, node: Node, g: Any) -> None:
         """Add one message to what is pending at a node."""
@@ -201,7 +202,7 @@ class _Walk:
             if node.shape:  # (a sum of 0-d arrays is a NumPy scalar)
                 self.summed.add(node)
 
-    def fit(self, result: Any, parent: Node, rule: Rule, position: int) -> Any:
+    def fit(self, result: Any, parent: Node, rule: Rule) -> Any:
         """Sum a result that was broadcast, and give it its input's dtype.
 
         This is the one place where a broadcast turns into a sum.
@@ -227,18 +228,13 @@ class _Walk:
             result = sum_to(result, shape=parent.shape)
         return result if dtype == parent.dtype else cast(result, dtype=parent.dtype)
 
-    def is_fresh(
-        self, result: Any, g: Any, args: tuple, results: tuple, rule: Rule
-    ) -> bool:
+    def is_fresh(self, result: Any, g: Any, args: tuple, rule: Rule) -> bool:
         """Whether a leaf may keep a rule's result without a copy.
 
         Only if nobody else holds it: it owns its memory and is none of the values that
-        the rule was given, nor returned twice. A residual of a node that dies now is
-        nobody else's.
+        the rule was given. A residual of a node that dies now is nobody else's.
         """
         if getattr(result, "base", result) is not None or result is g:
-            return False
-        if sum(result is each for each in results) > 1:
             return False
         shared = args
         if not self.keep:
@@ -247,8 +243,9 @@ class _Walk:
 
     def result(self, node: Node, g: Any) -> Any:
         """A gradient as it is handed out: a Variable whose array nobody else holds."""
-        if self.create_graph:
+        if isinstance(g, Variable) and g.node is not None:
             return g
+        g = _raw(g)
         array = backend_of(g).asarray(g)
         if node not in self.summed and node not in self.fresh:
             array = array.copy()
