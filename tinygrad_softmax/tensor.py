@@ -13,6 +13,7 @@ import numpy as np
 
 from . import ops
 from .autograd import Variable, backward, is_grad_enabled, make_leaf, retain_grad
+from .autograd.graph import next_order
 from .backends import backend_of
 from .backends.dtypes import bool_, float32, int64
 from .ops.operators import NUMPY_NAMES, OPERATORS
@@ -391,7 +392,7 @@ class HookHandle:
     __slots__ = ("_hooks", "_key")
 
     def __init__(self, hooks: dict[int, Callable], hook: Callable) -> None:
-        self._hooks, self._key = hooks, id(self)
+        self._hooks, self._key = hooks, next_order()
         hooks[self._key] = hook
 
     def remove(self) -> None:

@@ -123,7 +123,7 @@ def jacobian(f: Callable[..., Any], inputs: Any, create_graph: bool = False) -> 
     xs, nested = _inputs(_listed(inputs, "inputs"), "jacobian")
     record = create_graph or nested
     with enable_grad():
-        out = f(*xs)
+        out = _tensor(f(*xs))
     xp = backend_of(out.array).xp
     eye = xp.eye(out.array.size, dtype=out.dtype)
     rows = [
@@ -221,15 +221,20 @@ def _gradients_or_zeros(
     out: Any, inputs: Sequence[Variable], seed: Any, record: bool, retain: bool = False
 ) -> list[Any]:
     """Gradients of `out`; zeros for an input that it does not depend on."""
-    if not isinstance(out, Variable):
-        raise TypeError(
-            f"the function returned a {type(out).__name__}; it must return a tensor"
-        )
+    out = _tensor(out)
     if out.node is None:
         return [_zeros(x) for x in inputs]
     nodes = [_node(x) for x in inputs]
     found = gradients([out], [seed], nodes, retain or record, record)
     return [_zeros(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
+
+
+def _tensor(out: Any) -> Variable:
+    if not isinstance(out, Variable):
+        raise TypeError(
+            f"the function returned a {type(out).__name__}; it must return a tensor"
+        )
+    return out
 
 
 def _zeros(x: Variable) -> Variable:

@@ -117,11 +117,19 @@ class Backend:
 
     def erf(self, x: Array) -> Array:
         """The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
-        return special.erf(x)
+        return self._floating(special.erf, x)
 
     def erfc(self, x: Array) -> Array:
         """1 - erf(x), without the cancellation for large x."""
-        return special.erfc(x)
+        return self._floating(special.erfc, x)
+
+    def _floating(self, function: Any, x: Array) -> Array:
+        """A function of floats of integers (as float64) and of bfloat16 (as float32)."""
+        if getattr(x, "dtype", None) is None or x.dtype.kind == "f":
+            return function(x)
+        if is_half(x.dtype):
+            return function(x.astype("float32")).astype(x.dtype)
+        return function(x.astype("float64"))
 
     # -- kernels: softmax --------------------------------------------------------
     #
