@@ -135,7 +135,10 @@ def test_on_plain_arrays_a_primitive_is_its_function():
 
 def test_one_rule_gives_gradients_of_any_order():
     x = leaf(0.3)
-    y, expected = tg.sin(x), [np.cos, lambda v: -np.sin(v), lambda v: -np.cos(v), np.sin]
+    y, expected = (
+        tg.sin(x),
+        [np.cos, lambda v: -np.sin(v), lambda v: -np.cos(v), np.sin],
+    )
     for derivative in expected:
         y = tg.grad(y, x, create_graph=True)
         assert y.item() == pytest.approx(derivative(0.3), rel=1e-15)
@@ -257,7 +260,7 @@ def test_a_broadcast_becomes_a_sum_and_the_dtype_is_kept():
     [
         (lambda g: g[0], r"returned shape \(3,\) for an input of shape \(2, 3\)"),
         (lambda g: g[:, :1], r"returned shape \(2, 1\)"),
-        (lambda g: (g > 0), "returned a bool"),
+        (lambda g: g > 0, "returned a bool"),
         (lambda g: g.astype("int64"), "returned a int64"),
         (lambda g: g + 0j, "returned a complex128"),
         (lambda g: 1.0, "returned a float"),
@@ -406,12 +409,20 @@ def test_a_leaf_keeps_a_fresh_result_without_a_copy_and_copies_any_other():
 
     @op.vjp("x")
     def _(g, x):
-        results["it"] = {"fresh": g * 2.0, "saved": x, "given": g, "view": (g * 2.0)[:]}[
-            kind
-        ]
+        results["it"] = {
+            "fresh": g * 2.0,
+            "saved": x,
+            "given": g,
+            "view": (g * 2.0)[:],
+        }[kind]
         return results["it"]
 
-    for kind, kept in [("fresh", True), ("saved", False), ("given", False), ("view", False)]:
+    for kind, kept in [
+        ("fresh", True),
+        ("saved", False),
+        ("given", False),
+        ("view", False),
+    ]:
         x = leaf(np.ones(3))
         op(x).backward(tg.tensor(np.ones(3)))
         assert (x.grad.array is results["it"]) is kept, kind
@@ -580,7 +591,9 @@ def test_a_dying_residual_is_scaled_in_place_and_a_living_one_copied():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-@pytest.mark.parametrize("scalar", [2, 2.0, True, np.sqrt(64), np.float64(2), np.int64(3)])
+@pytest.mark.parametrize(
+    "scalar", [2, 2.0, True, np.sqrt(64), np.float64(2), np.int64(3)]
+)
 def test_python_and_numpy_scalars_are_weak(dtype, scalar):
     t = tg.tensor(np.ones(2, dtype))
     results = (t + scalar, scalar + t, t * scalar, scalar * t, t / scalar, scalar - t)
@@ -804,4 +817,8 @@ def test_observers_see_every_op_and_cost_nothing_when_absent():
     with observing(Observer()):
         (leaf([1.0]) * 2.0).sum()
         tg.tensor([1.0]) + 1.0
-    assert seen == [("multiply", 2, "Tensor"), ("sum", 1, "Tensor"), ("add", 2, "Tensor")]
+    assert seen == [
+        ("multiply", 2, "Tensor"),
+        ("sum", 1, "Tensor"),
+        ("add", 2, "Tensor"),
+    ]

@@ -178,7 +178,6 @@ def test_checkpoint_keeps_nothing_of_what_happens_inside():
             made.append(x.array)
         return x
 
-    import weakref
 
     class Watched(np.ndarray):
         pass
@@ -246,7 +245,9 @@ def test_checkpoint_of_a_tuple_of_constants_and_of_something_else():
 def test_the_forward_line_that_made_the_first_nan():
     x = leaf([-1.0])
     with np.errstate(invalid="ignore"), tg.detect_anomaly():
-        with pytest.raises(RuntimeError, match=r"log made a nan .*test_transforms") as e:
+        with pytest.raises(
+            RuntimeError, match=r"log made a nan .*test_transforms"
+        ) as e:
             tg.log(x)  # this line
         assert "# this line" in str(e.value)
         with pytest.raises(RuntimeError, match="log made a nan"):

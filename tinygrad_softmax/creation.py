@@ -180,7 +180,10 @@ def full(
 
 
 def zeros(
-    shape: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+    shape: Any,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of zeros, of the default dtype unless `dtype` says otherwise.
 
@@ -192,7 +195,10 @@ def zeros(
 
 
 def ones(
-    shape: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+    shape: Any,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of ones, of the default dtype unless `dtype` says otherwise.
 
@@ -275,7 +281,11 @@ def arange(
 
 
 def linspace(
-    start: float, stop: float, num: int = 50, dtype: Any = None, device: str | None = None
+    start: float,
+    stop: float,
+    num: int = 50,
+    dtype: Any = None,
+    device: str | None = None,
 ) -> Tensor:
     """`num` evenly spaced numbers from `start` to `stop`, both included.
 

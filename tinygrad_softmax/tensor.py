@@ -200,7 +200,9 @@ class Tensor(Variable):
         name = NUMPY_NAMES.get(ufunc.__name__, ufunc.__name__)
         function = getattr(ops, name, None) if name in ops.__all__ else None
         if method != "__call__" or function is None or kw:
-            called = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+            called = f"np.{ufunc.__name__}" + (
+                "" if method == "__call__" else f".{method}"
+            )
             extra = f" with {', '.join(kw)}=" if kw else ""
             raise TypeError(
                 f"{called}{extra} has no counterpart for tensors; mend: use a function "
@@ -342,11 +344,7 @@ class Tensor(Variable):
         exp = log = sqrt = abs = square = tanh = sigmoid = relu = _one
 
 
-_METHODS = """
-    sum mean max min prod var std norm logsumexp cumsum argmax argmin argsort sort any
-    all take clip repeat squeeze swapaxes diagonal softmax log_softmax round exp log sqrt
-    abs square tanh sigmoid relu
-""".split()
+_METHODS = ["sum", "mean", "max", "min", "prod", "var", "std", "norm", "logsumexp", "cumsum", "argmax", "argmin", "argsort", "sort", "any", "all", "take", "clip", "repeat", "squeeze", "swapaxes", "diagonal", "softmax", "log_softmax", "round", "exp", "log", "sqrt", "abs", "square", "tanh", "sigmoid", "relu"]
 
 for _name, _op in OPERATORS.items():
     setattr(Tensor, _name, _op)
@@ -368,7 +366,9 @@ def _in_place(ufunc: str) -> Callable[[Tensor, Any], Tensor]:
             )
         value = other.array if isinstance(other, Variable) else other
         array = self.array
-        getattr(backend_of(array).xp, ufunc)(array, value, out=array, casting="same_kind")
+        getattr(backend_of(array).xp, ufunc)(
+            array, value, out=array, casting="same_kind"
+        )
         return self
 
     return operator

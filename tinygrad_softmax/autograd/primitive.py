@@ -149,14 +149,17 @@ def _unary_call(name: str, forward: Callable) -> Callable:
             out = forward(array)
         except (ValueError, TypeError, IndexError) as error:
             raise _explained(error, name, (array,)) from error
-        if x.node is None or not is_grad_enabled() or not op.differentiable:
-            return _constant(op, x.result_class, out, (array,), {})
+        if x.node is None or not is_grad_enabled() or not this.differentiable:
+            return _constant(this, x.result_class, out, (array,), {})
         if type(out) is not type(array):
-            out = backend_of(array).asarray(out)  # NumPy returns scalars for 0-d results
-        plan = op.plans.get((True,)) or make_plan(op, (True,))
+            out = backend_of(array).asarray(
+                out
+            )  # NumPy returns scalars for 0-d results
+        plan = this.plans.get((True,)) or make_plan(this, (True,))
         saved = plan.save(array, out=out)
-        return _record(op, x, plan, (x.node,), saved, out, (array,))
+        return _record(this, x, plan, (x.node,), saved, out, (array,))
 
+    this: Any = op
     return op
 
 
@@ -179,14 +182,15 @@ def _binary_call(name: str, forward: Callable) -> Callable:
         except (ValueError, TypeError, IndexError) as error:
             raise _explained(error, name, (array, other)) from error
         needs = (node is not None, second is not None)
-        if needs == (False, False) or not is_grad_enabled() or not op.differentiable:
-            return _constant(op, like.result_class, out, (array, other), {})
+        if needs == (False, False) or not is_grad_enabled() or not this.differentiable:
+            return _constant(this, like.result_class, out, (array, other), {})
         if type(out) is not type(like.array):
             out = backend_of(like.array).asarray(out)
-        plan = op.plans.get(needs) or make_plan(op, needs)
+        plan = this.plans.get(needs) or make_plan(this, needs)
         saved = plan.save(array, other, out=out)
-        return _record(op, like, plan, (node, second), saved, out, (array, other))
+        return _record(this, like, plan, (node, second), saved, out, (array, other))
 
+    this: Any = op
     return op
 
 
@@ -206,7 +210,7 @@ def _general_call(
                 )
         if like is None:
             out = forward(*inputs, **statics)
-            return out[0] if op.residuals else out
+            return out[0] if this.residuals else out
         nodes = tuple(getattr(each, "node", None) for each in inputs)
         arrays = [x.array if isinstance(x, Variable) else x for x in inputs]
         arrays = _aligned(name, arrays)
@@ -215,19 +219,20 @@ def _general_call(
         except (ValueError, TypeError, IndexError) as error:
             raise _explained(error, name, arrays) from error
         residuals = ()
-        if op.residuals:
+        if this.residuals:
             out, *residuals = out
         needs = tuple(node is not None for node in nodes)
-        if not any(needs) or not is_grad_enabled() or not op.differentiable:
-            return _constant(op, like.result_class, out, arrays, statics)
+        if not any(needs) or not is_grad_enabled() or not this.differentiable:
+            return _constant(this, like.result_class, out, arrays, statics)
         if type(out) is not type(like.array):
             out = backend_of(like.array).asarray(out)
-        plan = op.plans.get(needs) or make_plan(op, needs)
-        given = {**op.statics, **statics}
-        given.update(zip(op.residuals, residuals, strict=True))
+        plan = this.plans.get(needs) or make_plan(this, needs)
+        given = {**this.statics, **statics}
+        given.update(zip(this.residuals, residuals, strict=True))
         saved = plan.save(*((arrays,) if variadic else arrays), out=out, **given)
-        return _record(op, like, plan, nodes, saved, out, arrays)
+        return _record(this, like, plan, nodes, saved, out, arrays)
 
+    this: Any = op
     return op
 
 

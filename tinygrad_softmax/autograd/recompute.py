@@ -66,7 +66,9 @@ def _hide(out: Variable, replay: _Replay, start: int, args: tuple) -> Variable:
     replay.positions = tuple(range(len(parents)))
     replay.residual = (False,) * (1 + len(args))
     kept = [
-        (x.result_class, x.array, x.node) if isinstance(x, Variable) else (None, x, None)
+        (x.result_class, x.array, x.node)
+        if isinstance(x, Variable)
+        else (None, x, None)
         for x in args
     ]
     node = Node(replay.plan, parents, ((parents, *kept),), out.array)

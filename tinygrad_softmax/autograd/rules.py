@@ -74,7 +74,9 @@ class Rule:
     def __str__(self) -> str:
         inputs = self.op.inputs
         if self.op.variadic:
-            return f"{self.op.__name__}.vjp({inputs[0]!r}) at position {self.positions[0]}"
+            return (
+                f"{self.op.__name__}.vjp({inputs[0]!r}) at position {self.positions[0]}"
+            )
         named = ", ".join(repr(inputs[position]) for position in self.positions)
         return f"{self.op.__name__}.vjp({named})"
 

@@ -151,7 +151,7 @@ class _Walk:
             raise _freed(node)
         if self.observer is not None:
             self.observer.before(node)
-        for rule, args in zip(plan.rules, saved):  # noqa: B905  (strict costs time)
+        for rule, args in zip(plan.rules, saved):
             if only is not None and not any(parents[p] in only for p in rule.positions):
                 continue
             try:
@@ -167,7 +167,7 @@ class _Walk:
             results = result if rule.several else (result,)
             if self.observer is not None:
                 self.observer.backward(node, rule, g, results)
-            for position, result in zip(rule.positions, results):  # noqa: B905
+            for position, result in zip(rule.positions, results):
                 parent = parents[position]
                 if parent is None or result is None:
                     continue
@@ -238,7 +238,9 @@ class _Walk:
             return False
         shared = args
         if not self.keep:
-            shared = [arg for arg, own in zip(args, rule.residual, strict=True) if not own]
+            shared = [
+                arg for arg, own in zip(args, rule.residual, strict=True) if not own
+            ]
         return not any(result is each for each in shared)
 
     def result(self, node: Node, g: Any) -> Any:
@@ -299,9 +301,7 @@ def _leads_on(node: Node, only: set[Node] | None) -> bool:
     return only is not None and any(parent in only for parent in node.parents or ())
 
 
-def _leading_to(
-    roots: Iterable[Node], wanted: frozenset[Node], cut: bool
-) -> set[Node]:
+def _leading_to(roots: Iterable[Node], wanted: frozenset[Node], cut: bool) -> set[Node]:
     """The nodes from which some node of `wanted` can be reached."""
     oldest = min((node.order for node in wanted), default=0)
     seen: set[Node] = set()

@@ -17,6 +17,7 @@ from .arithmetic import (
     subtract,
     where,
 )
+from .chunked import linear_cross_entropy
 from .comparisons import (
     all,
     any,
@@ -88,7 +89,6 @@ from .indexing import (
 )
 from .joining import concatenate, pad, repeat, split, stack
 from .linalg import einsum, matmul, outer, tensordot, vecdot
-from .chunked import linear_cross_entropy
 from .placement import astype, copy, to_device
 from .powers import atan2, copysign, hypot, logaddexp, pow
 from .reductions import cumsum, logsumexp, max, mean, min, norm, prod, std, sum, var
@@ -162,9 +162,9 @@ __all__ = [
     "less_equal",
     "linear_cross_entropy",
     "log",
-    "log10",
     "log1p",
     "log2",
+    "log10",
     "log_softmax",
     "logaddexp",
     "logical_and",

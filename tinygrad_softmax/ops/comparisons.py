@@ -145,7 +145,7 @@ def _any(x, *, axis, keepdims):
     return namespace(x).any(x, axis=axis, keepdims=keepdims)
 
 
-def any(x, axis=None, keepdims=False):  # noqa: A001  (NumPy's name)
+def any(x, axis=None, keepdims=False):
     """Whether some element holds, over all axes or the given ones. Not differentiable.
 
     >>> tg.any(tg.tensor([True, False]))
@@ -159,7 +159,7 @@ def _all(x, *, axis, keepdims):
     return namespace(x).all(x, axis=axis, keepdims=keepdims)
 
 
-def all(x, axis=None, keepdims=False):  # noqa: A001  (NumPy's name)
+def all(x, axis=None, keepdims=False):
     """Whether every element holds, over all axes or the given ones. Not differentiable.
 
     >>> tg.all(tg.tensor([True, False]))

@@ -78,7 +78,9 @@ def mean_scale(targets: Targets, reduction: str, dtype: Any) -> Any:
     if isinstance(divisor, int):
         return 1.0 / max(divisor, 1)
     xp, one = targets.xp, dtype.type(1)
-    return xp.where(divisor == 0, dtype.type(0), one / xp.where(divisor == 0, one, divisor))
+    return xp.where(
+        divisor == 0, dtype.type(0), one / xp.where(divisor == 0, one, divisor)
+    )
 
 
 def _divisor(targets: Targets, dtype: Any) -> Any:
@@ -98,7 +100,11 @@ def reduced(losses: Any, targets: Targets, reduction: str, shape: tuple) -> Any:
     if reduction == "sum":
         return total
     divisor = _divisor(targets, losses.dtype)
-    return total / losses.dtype.type(divisor) if isinstance(divisor, int) else total / divisor
+    return (
+        total / losses.dtype.type(divisor)
+        if isinstance(divisor, int)
+        else total / divisor
+    )
 
 
 def row_targets(
@@ -274,7 +280,9 @@ def check_logits(name: str, logits: Any, axis: int) -> int:
             "mend: tg.tensor(...) or .astype(tg.float32)"
         )
     if not logits.ndim:
-        raise ValueError(f"{name}: the logits are 0-dimensional; they need a class axis")
+        raise ValueError(
+            f"{name}: the logits are 0-dimensional; they need a class axis"
+        )
     axis = check_axis(name, axis, logits)
     if not logits.shape[axis]:
         raise ValueError(f"{name}: logits of shape {logits.shape} have no classes")

@@ -57,7 +57,7 @@ def trunc(x):
 
 
 @primitive
-def round(x):  # noqa: A001  (NumPy's name)
+def round(x):
     """The nearest integer, halves to even. The gradient is 0, at the steps too.
 
     >>> tg.round(tg.tensor([0.5, 1.5, 1.7]))
@@ -71,7 +71,7 @@ for _op in (sign, floor, ceil, trunc, round):
 
 
 @primitive
-def abs(x):  # noqa: A001  (NumPy's name)
+def abs(x):
     """|x|. d|x|/dx = sign(x), and 0 at 0.
 
     >>> tg.abs(tg.tensor([-2.0, 3.0]))

@@ -37,7 +37,9 @@ def concatenate(arrays, axis=0):
     if not arrays:
         raise ValueError("concatenate: no arrays were given; it needs at least one")
     if axis is None:
-        return _concatenate(*(_reshape(x, shape=(prod(x.shape),)) for x in arrays), axis=0)
+        return _concatenate(
+            *(_reshape(x, shape=(prod(x.shape),)) for x in arrays), axis=0
+        )
     return _concatenate(*arrays, axis=check_axis("concatenate", axis, arrays[0]))
 
 

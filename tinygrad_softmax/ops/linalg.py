@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 from ..autograd import primitive
 from ..backends import backend_of, namespace
@@ -150,7 +151,7 @@ def _explicit(subscripts, operands):
     return f"{','.join(filled)}->{out.replace('...', ''.join(spare))}"
 
 
-def tensordot(a, b, axes=2):
+def tensordot(a, b, axes: Any = 2):
     """The sum of products over several axes at once.
 
     axes: how many of a's last and b's first axes, or a pair: a's axes and b's.
@@ -161,10 +162,9 @@ def tensordot(a, b, axes=2):
     if hasattr(axes, "__index__"):
         over_a, over_b = range(a.ndim - axes, a.ndim), range(axes)
     else:
-        over_a, over_b = axes
-    over_a, over_b = check_axes("tensordot", _several(over_a), a), check_axes(
-        "tensordot", _several(over_b), b
-    )
+        over_a, over_b = map(_several, axes)
+    over_a = check_axes("tensordot", tuple(over_a), a)
+    over_b = check_axes("tensordot", tuple(over_b), b)
     lengths = [a.shape[i] for i in over_a], [b.shape[i] for i in over_b]
     if lengths[0] != lengths[1]:
         raise ValueError(

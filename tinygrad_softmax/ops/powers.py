@@ -40,7 +40,7 @@ def _(g, x, exponent):
     return g * (exponent * _pow_static(x, exponent=exponent - 1))
 
 
-def pow(a, b):  # noqa: A001  (the array API's name)
+def pow(a, b):
     """a to the power b. d/da = b a^(b-1), d/db = a^b log(a).
 
     Both are 0 where the formula has 0 times infinity: d/da at b = 0, d/db at a = 0.

@@ -8,7 +8,8 @@ accumulated in float32.
 from __future__ import annotations
 
 import builtins
-from math import inf, nan, prod as _product
+from math import inf, nan
+from math import prod as _product
 
 from ..autograd import primitive
 from ..autograd.core_ops import broadcast_to
@@ -43,7 +44,7 @@ def _(g, x_shape, axis):
     return _spread(g, x_shape, axis)
 
 
-def sum(x, axis=None, keepdims=False):  # noqa: A001  (NumPy's name)
+def sum(x, axis=None, keepdims=False):
     """The sum over some axes. d/dx = 1.
 
     >>> tg.sum(tg.ones((2, 3)), axis=1)
@@ -201,7 +202,7 @@ def _ties(x, extremum):
     return (x == extremum).astype(x.dtype)
 
 
-def max(x, axis=None, keepdims=False):  # noqa: A001  (NumPy's name)
+def max(x, axis=None, keepdims=False):
     """The largest element over some axes; nan if one is. Ties share the gradient.
 
     >>> tg.max(tg.tensor([1.0, 3.0, 2.0]))
@@ -210,7 +211,7 @@ def max(x, axis=None, keepdims=False):  # noqa: A001  (NumPy's name)
     return _max(x, axis=_nonempty("max", axis, x), keepdims=keepdims)
 
 
-def min(x, axis=None, keepdims=False):  # noqa: A001  (NumPy's name)
+def min(x, axis=None, keepdims=False):
     """The smallest element over some axes; nan if one is. Ties share the gradient.
 
     >>> tg.min(tg.tensor([1.0, 3.0, 2.0]))
@@ -318,7 +319,7 @@ def norm(x, ord=2, axis=None, keepdims=False):
     axes = check_axes("norm", axis, x)
     if ord in (None, 2, "fro"):
         return _norm(x, axis=axes, keepdims=keepdims)
-    if isinstance(ord, str) or ord < 0 and ord != -inf:
+    if isinstance(ord, str) or (ord < 0 and ord != -inf):
         raise ValueError(
             f"norm: ord was given as {ord!r}; expected a vector norm: 0, 1, 2, inf, "
             "-inf or any p > 0"

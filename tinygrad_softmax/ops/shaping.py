@@ -35,7 +35,9 @@ def reshape(x, shape):
     shape = tuple(operator.index(n) for n in shape)
     known, size = prod(n for n in shape if n != -1), prod(x.shape)
     if shape.count(-1) > 1 or any(n < -1 for n in shape):
-        raise ValueError(f"reshape: shape {shape} may hold one -1 and no other negative")
+        raise ValueError(
+            f"reshape: shape {shape} may hold one -1 and no other negative"
+        )
     if (-1 in shape and (known == 0 or size % known)) or (
         -1 not in shape and known != size
     ):
