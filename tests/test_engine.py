@@ -54,7 +54,7 @@ def arrays_kept(root, inputs):
     return len(set(kept) - {id(x.array) for x in inputs})
 
 
-# -- 1. a rule's parameter names say what is saved --------------------------------------
+# -- 1. a rule's parameter names say what is saved -----------------------------------
 
 
 def test_only_what_a_running_rule_names_is_kept():
@@ -123,7 +123,7 @@ def test_reserved_and_unnamed_parameters_are_refused():
         op.fused("x")
 
 
-# -- 2. primitives are polymorphic: one rule for every order -----------------------------
+# -- 2. primitives are polymorphic: one rule for every order -------------------------
 
 
 def test_on_plain_arrays_a_primitive_is_its_function():
@@ -156,7 +156,7 @@ def test_x_squared_at_zero_is_finite_at_every_order():
         assert orders[:3] == [0.0, 2.0, 0.0][: len(orders)]
 
 
-# -- 3. a rule runs only if its input needs a gradient -----------------------------------
+# -- 3. a rule runs only if its input needs a gradient -------------------------------
 
 
 class Counting:
@@ -243,7 +243,7 @@ def test_what_is_declared_not_differentiable_never_requires_a_gradient():
         tg.greater.vjp("a")
 
 
-# -- 4. the engine un-broadcasts and keeps dtypes -----------------------------------------
+# -- 4. the engine un-broadcasts and keeps dtypes ------------------------------------
 
 
 def test_a_broadcast_becomes_a_sum_and_the_dtype_is_kept():
@@ -283,7 +283,7 @@ def test_recorded_outputs_hooks_and_gradients_are_arrays_never_scalars():
     assert all(type(t.array) is np.ndarray for t in (y, z, x.grad, seen[0]))
 
 
-# -- 5. edges point to nodes, never to tensors --------------------------------------------
+# -- 5. edges point to nodes, never to tensors ---------------------------------------
 
 
 def test_an_intermediate_tensor_is_gone_when_its_name_is():
@@ -305,7 +305,7 @@ def test_a_leaf_that_is_gone_is_passed_over():
     assert other.grad.tolist() == [1.0]
 
 
-# -- 6. backward is not recursive, and its state is its own -------------------------------
+# -- 6. backward is not recursive, and its state is its own --------------------------
 
 
 def test_a_chain_of_a_million_operations_runs_and_is_freed():
@@ -375,7 +375,7 @@ def test_only_leaves_and_tensors_that_asked_keep_a_gradient():
     assert (x.grad.item(), y.grad.item(), z.grad) == (36.0, 12.0, None)
 
 
-# -- 7. ownership ---------------------------------------------------------------------
+# -- 7. ownership --------------------------------------------------------------------
 
 
 def test_gradients_never_share_memory():
@@ -453,7 +453,7 @@ def test_in_place_addition_only_into_what_the_walk_allocated():
     assert x.grad.tolist() == [4.0] * 3
 
 
-# -- 8. no reference cycles -------------------------------------------------------------
+# -- 8. no reference cycles ----------------------------------------------------------
 
 
 def test_training_runs_flat_without_the_garbage_collector():
@@ -510,7 +510,7 @@ def test_a_graph_is_freed_when_the_loss_goes():
         assert watched() is None
 
 
-# -- 9. fused ops ------------------------------------------------------------------------
+# -- 9. fused ops --------------------------------------------------------------------
 
 
 def make_fused():
@@ -587,7 +587,7 @@ def test_a_dying_residual_is_scaled_in_place_and_a_living_one_copied():
     assert x.grad.tolist() == [20.0, 40.0]
 
 
-# -- 10. scalars -------------------------------------------------------------------------
+# -- 10. scalars ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -640,7 +640,7 @@ def test_a_tensor_as_a_static_parameter_raises():
         tg.elu(leaf([1.0]), alpha=tg.tensor(1.0))
 
 
-# -- modes, threads, errors ----------------------------------------------------------------
+# -- modes, threads, errors ----------------------------------------------------------
 
 
 def test_modes_are_restored_by_exceptions():
@@ -757,7 +757,7 @@ def test_a_leaf_may_be_the_root():
     assert tg.grad(x, x).item() == 1.0
 
 
-# -- hooks ---------------------------------------------------------------------------------
+# -- hooks ---------------------------------------------------------------------------
 
 
 def test_hooks_see_the_complete_gradient_and_may_replace_it():
@@ -786,13 +786,13 @@ def test_a_hook_that_returns_another_shape_is_an_error():
     x.register_hook(lambda g: g.sum())
     with pytest.raises(ValueError, match=r"hook on a tensor of shape \(2,\)"):
         (x * 1.0).sum().backward()
-    with pytest.raises(RuntimeError, match="register_hook: .*requires_grad=True"):
+    with pytest.raises(RuntimeError, match=r"register_hook: .*requires_grad=True"):
         tg.tensor(1.0).register_hook(print)
-    with pytest.raises(RuntimeError, match="retain_grad: .*requires_grad=True"):
+    with pytest.raises(RuntimeError, match=r"retain_grad: .*requires_grad=True"):
         tg.tensor(1.0).retain_grad()
 
 
-# -- the engine without Tensor ---------------------------------------------------------------
+# -- the engine without Tensor -------------------------------------------------------
 
 
 def test_the_engine_works_with_bare_variables():

@@ -1,4 +1,4 @@
-"""What a Tensor is and does: docs/decisions/tensor-semantics.md, sentence by sentence."""
+"""What a Tensor is and does: each sentence of docs/decisions/tensor-semantics.md."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def constant(data):
     return tg.tensor(np.asarray(data, "float64"))
 
 
-# -- grad -----------------------------------------------------------------------------
+# -- grad ----------------------------------------------------------------------------
 
 
 def test_grad_of_several_outputs_adds_up():
@@ -61,7 +61,7 @@ def test_grad_says_what_is_wrong():
         tg.grad(x * x, [])
 
 
-# -- value_and_grad, jacobian, hvp ------------------------------------------------------
+# -- value_and_grad, jacobian, hvp ---------------------------------------------------
 
 
 def test_value_and_grad():
@@ -150,7 +150,7 @@ def test_transforms_name_a_wrong_argument():
         tg.jacobian(lambda x: 1.0, constant(1.0))
 
 
-# -- checkpoint -------------------------------------------------------------------------
+# -- checkpoint ----------------------------------------------------------------------
 
 
 def block(x, w):
@@ -177,7 +177,6 @@ def test_checkpoint_keeps_nothing_of_what_happens_inside():
             x = tg.exp(x) * 0.1
             made.append(x.array)
         return x
-
 
     class Watched(np.ndarray):
         pass
@@ -239,7 +238,7 @@ def test_checkpoint_of_a_tuple_of_constants_and_of_something_else():
         tg.checkpoint(lambda x: 1.0, x)
 
 
-# -- detect_anomaly -----------------------------------------------------------------------
+# -- detect_anomaly ------------------------------------------------------------------
 
 
 def test_the_forward_line_that_made_the_first_nan():

@@ -40,7 +40,7 @@ def tensor(
 def asarray(
     data: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor over `data` without a copy, where it is an array of the dtype and device.
+    """A tensor over `data`: without a copy if it is an array as asked for.
 
     Writing to the array then changes the tensor. A tensor is returned as it is. Other
     data, dtypes and devices are as in `tensor`.
@@ -88,8 +88,8 @@ def _from_python(data: Any, dtype: Any) -> np.ndarray:
         ) from None
     if array.dtype.kind in "OSU":
         raise TypeError(
-            f"tensor: {type(data).__name__} data became {array.dtype}; expected numbers "
-            "or bools, in nested lists of equal lengths"
+            f"tensor: {type(data).__name__} data became {array.dtype}; expected "
+            "numbers or bools, in nested lists of equal lengths"
         )
     if dtype is None and array.dtype.kind == "f" and not _has_arrays(data):
         return array.astype(get_default_dtype())

@@ -161,8 +161,8 @@ class Tensor(Variable):
         """The value of a tensor with one element, as a Python number."""
         if self.size != 1:
             raise ValueError(
-                f"item: this tensor has shape {self.shape}, not one element; mend: index "
-                "it, reduce it, or use .tolist()"
+                f"item: this tensor has shape {self.shape}, not one element; mend: "
+                "index it, reduce it, or use .tolist()"
             )
         return backend_of(self.array).to_host(self.array).item()
 
@@ -191,8 +191,8 @@ class Tensor(Variable):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self.device != "cpu":
             raise TypeError(
-                f"np.asarray: this tensor is on {self.device!r}, and NumPy would copy it "
-                "silently; mend: x.numpy()"
+                f"np.asarray: this tensor is on {self.device!r}, and NumPy would copy "
+                "it silently; mend: x.numpy()"
             )
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
@@ -344,11 +344,15 @@ class Tensor(Variable):
         exp = log = sqrt = abs = square = tanh = sigmoid = relu = _one
 
 
-_METHODS = ["sum", "mean", "max", "min", "prod", "var", "std", "norm", "logsumexp", "cumsum", "argmax", "argmin", "argsort", "sort", "any", "all", "take", "clip", "repeat", "squeeze", "swapaxes", "diagonal", "softmax", "log_softmax", "round", "exp", "log", "sqrt", "abs", "square", "tanh", "sigmoid", "relu"]
+_METHODS = (
+    "sum mean max min prod var std norm logsumexp cumsum argmax argmin argsort sort "
+    "any all take clip repeat squeeze swapaxes diagonal softmax log_softmax round exp log "
+    "sqrt abs square tanh sigmoid relu"
+)
 
 for _name, _op in OPERATORS.items():
     setattr(Tensor, _name, _op)
-for _name in _METHODS:
+for _name in _METHODS.split():
     setattr(Tensor, _name, getattr(ops, _name))
 Tensor.result_class = Tensor
 
@@ -360,9 +364,9 @@ def _in_place(ufunc: str) -> Callable[[Tensor, Any], Tensor]:
     def operator(self: Tensor, other: Any) -> Tensor:
         if not self.is_leaf or is_grad_enabled():
             raise RuntimeError(
-                f"in-place {ufunc} on a tensor is allowed on a leaf under tg.no_grad(), "
-                "where no graph can be waiting for its old values; mend: with "
-                "tg.no_grad(): ..., or x = x + y in place of x += y"
+                f"in-place {ufunc} on a tensor is allowed on a leaf under "
+                "tg.no_grad(), where no graph can be waiting for its old values; mend: "
+                "with tg.no_grad(): ..., or x = x + y in place of x += y"
             )
         value = other.array if isinstance(other, Variable) else other
         array = self.array

@@ -75,7 +75,8 @@ class _Detector:
             source = "" if not _has_nan(g) else " (of a gradient that had one)"
             place = "an unrecorded place" if node.note is None else node.note[0]
             raise RuntimeError(
-                f"the gradient rule {rule} made a nan{source}; its forward is at {place}"
+                f"the gradient rule {rule} made a nan{source}; its forward is at "
+                f"{place}"
             )
 
 

@@ -10,7 +10,8 @@
 
 A primitive is a function over arrays. Its positional parameters are the inputs, its
 keyword-only parameters are static. Called on plain arrays it is that function; called
-with a Variable it also wraps the result and, where a gradient is wanted, records a Node.
+with a Variable it also wraps the result and, where a gradient is wanted, records a
+Node.
 
 A rule's parameter names say what is saved for it: `g` is the incoming gradient, and
 every other name is an input, `<input>_shape`, the output `out`, or a static parameter.
@@ -78,8 +79,9 @@ def primitive(
 
     Gradient rules are added with `@op.vjp("input", ...)`. A rule for several inputs
     returns a tuple, and may ask for `needs`, a tuple of bools. A rule of a `*arrays` op
-    may ask for `position`. `@op.fused("input", ...)` adds a body that may name residuals
-    and is used on plain arrays in place of the rule, which stays the definition.
+    may ask for `position`. `@op.fused("input", ...)` adds a body that may name
+    residuals and is used on plain arrays in place of the rule, which stays the
+    definition.
 
     Raises TypeError for a signature or a rule that names something it can't have.
 
@@ -117,8 +119,8 @@ def primitive(
             defaults.append(parameter.default)
     if not inputs or (variadic and len(inputs) > 1):
         raise TypeError(
-            f"primitive {name}: its positional parameters are {inputs}; it needs one or "
-            "more array inputs, or a single *arrays"
+            f"primitive {name}: its positional parameters are {inputs}; it needs one "
+            "or more array inputs, or a single *arrays"
         )
     op: Any
     if variadic or statics or residuals or defaults or len(inputs) > 2:
@@ -204,9 +206,9 @@ def _general_call(
         for key, value in statics.items():
             if isinstance(value, Variable):
                 raise TypeError(
-                    f"{name}: a tensor was given as {key}=, which is static and carries "
-                    f"no gradient; mend: give a plain value, {key}=tensor.item() or "
-                    f"{key}=tensor.numpy()"
+                    f"{name}: a tensor was given as {key}=, which is static and "
+                    f"carries no gradient; mend: give a plain value, "
+                    f"{key}=tensor.item() or {key}=tensor.numpy()"
                 )
         if like is None:
             out = forward(*inputs, **statics)
@@ -252,8 +254,9 @@ def _constant(op, wrap: type[Variable], out, inputs, statics: dict) -> Variable:
     dtype: 1 / tg.tensor([2]) is float32, as tg.tensor([0.5]) is.
     """
     out = backend_of(out).asarray(out)
-    if is_floating(out.dtype) and out.dtype != get_default_dtype():
-        if statics.get("dtype") is None and not any(map(_is_floating_array, inputs)):
+    became_floating = is_floating(out.dtype) and out.dtype != get_default_dtype()
+    if became_floating and statics.get("dtype") is None:
+        if not any(map(_is_floating_array, inputs)):
             out = out.astype(get_default_dtype())
     result = wrap(out)
     observer = current_observer()

@@ -1,8 +1,8 @@
 """Gradient rules: what they may name, what is saved for them, and how they are run.
 
 A rule is a function whose parameter names say what it needs. When an op is first used
-with some choice of inputs that require a gradient, a `Plan` is made for that choice: the
-rules that will run, and a function that picks just the values they name.
+with some choice of inputs that require a gradient, a `Plan` is made for that choice:
+the rules that will run, and a function that picks just the values they name.
 """
 
 from __future__ import annotations

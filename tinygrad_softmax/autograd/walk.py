@@ -64,9 +64,9 @@ def _root(root: Variable, seed: Any, caller: str) -> tuple[Node, Any, bool]:
     node = root.node
     if node is None:
         raise RuntimeError(
-            f"{caller}: this {root.array.dtype} tensor of shape {root.array.shape} does "
-            "not depend on any tensor that requires a gradient; mend: create its inputs "
-            "with requires_grad=True, and outside tg.no_grad()"
+            f"{caller}: this {root.array.dtype} tensor of shape {root.array.shape} "
+            "does not depend on any tensor that requires a gradient; mend: create its "
+            "inputs with requires_grad=True, and outside tg.no_grad()"
         )
     backend = backend_of(root.array)
     if seed is None:
@@ -173,9 +173,10 @@ class _Walk:
                     continue
                 if only is not None and parent not in only:
                     continue
-                if parent.owner is not None and self.is_fresh(result, g, args, rule):
-                    if sum(result is each for each in results) == 1:
-                        self.fresh.add(parent)
+                if parent.owner is not None and self.is_fresh(
+                    result, g, args, results, rule
+                ):
+                    self.fresh.add(parent)
                 self.add(parent, self.fit(result, parent, rule))
         if not self.keep:
             node.free()
@@ -215,8 +216,9 @@ class _Walk:
             return result
         if shape is None or dtype is None or not is_floating(dtype):
             raise TypeError(
-                f"the gradient rule {rule} returned a {dtype or type(result).__name__}; "
-                f"it must return a floating array of shape {parent.shape}"
+                f"the gradient rule {rule} returned a "
+                f"{dtype or type(result).__name__}; it must return a floating "
+                f"array of shape {parent.shape}"
             )
         if shape != parent.shape:
             if not _broadcasts(parent.shape, shape):
@@ -228,13 +230,18 @@ class _Walk:
             result = sum_to(result, shape=parent.shape)
         return result if dtype == parent.dtype else cast(result, dtype=parent.dtype)
 
-    def is_fresh(self, result: Any, g: Any, args: tuple, rule: Rule) -> bool:
+    def is_fresh(
+        self, result: Any, g: Any, args: tuple, results: tuple, rule: Rule
+    ) -> bool:
         """Whether a leaf may keep a rule's result without a copy.
 
-        Only if nobody else holds it: it owns its memory and is none of the values that
-        the rule was given. A residual of a node that dies now is nobody else's.
+        Only if nobody else holds it: it owns its memory, is none of the values that the
+        rule was given, and is returned once. A residual of a node that dies now is
+        nobody else's.
         """
         if getattr(result, "base", result) is not None or result is g:
+            return False
+        if sum(result is each for each in results) > 1:
             return False
         shared = args
         if not self.keep:
@@ -274,7 +281,7 @@ class _Walk:
         return g
 
     def variable(self, g: Any) -> Variable:
-        """A Variable around a gradient that may be an array, a scalar or one already."""
+        """A Variable around a gradient: an array, a scalar, or one already."""
         return g if isinstance(g, Variable) else self.wrap(backend_of(g).asarray(g))
 
 

@@ -22,7 +22,8 @@ uint64 = np.dtype("uint64")
 bool_ = np.dtype("bool")
 bfloat16 = "bfloat16"  # a name: see as_dtype
 
-_NAMES = ["float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
+_NAMES = ("float16", "float32", "float64", "bfloat16", "int8", "int16", "int32",
+          "int64", "uint8", "uint16", "uint32", "uint64", "bool")  # fmt: skip
 _default = float32
 
 

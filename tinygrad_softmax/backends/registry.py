@@ -87,7 +87,8 @@ def resolve_device(device: str | None = None) -> tuple[Backend, str]:
         device = default_device()
     if not isinstance(device, str):
         raise TypeError(
-            f'device was given as {device!r}; expected a string: "cpu", "cuda", "cuda:1"'
+            f"device was given as {device!r}; expected a string: "
+            '"cpu", "cuda", "cuda:1"'
         )
     name, _, index = device.partition(":")
     if (name not in _by_name and name != "cuda") or (index and not index.isdecimal()):

@@ -1,4 +1,4 @@
-"""Floor 2: one file a family; every op is a forward and its gradient rules, side by side.
+"""Floor 2: the ops, one file a family, each a forward with its rules beside it.
 
 Names and signatures are NumPy's and the array API standard's. On plain arrays these
 functions compute and return plain arrays.

@@ -13,7 +13,7 @@ from ..autograd import primitive
 from ..backends import backend_of, namespace
 from .arithmetic import where, zeros_as
 
-# -- rounding and sign: piecewise constant, so their gradient is 0 everywhere ---------
+# -- rounding and sign: piecewise constant, so their gradient is 0 everywhere --------
 
 
 @primitive
@@ -100,7 +100,7 @@ def _(g):
     return g
 
 
-# -- powers, exponentials, logarithms -------------------------------------------------
+# -- powers, exponentials, logarithms ------------------------------------------------
 
 
 @primitive
@@ -238,7 +238,7 @@ def _(g, x):
     return g * (1.0 / math.log(10.0)) / x
 
 
-# -- circular and hyperbolic functions (derivatives: DLMF 4.20, 4.24, 4.34, 4.38) -------
+# -- circular and hyperbolic functions (derivatives: DLMF 4.20, 4.24, 4.34, 4.38) ----
 
 
 @primitive
@@ -421,7 +421,7 @@ def _(g, x):
     return g / ((1.0 - x) * (1.0 + x))
 
 
-# -- the error function (DLMF 7.2) ----------------------------------------------------
+# -- the error function (DLMF 7.2) ---------------------------------------------------
 
 _TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
 
@@ -458,7 +458,7 @@ def _(g, x):
     return g * (-_TWO_OVER_SQRT_PI * exp(-x * x))
 
 
-# -- activations ----------------------------------------------------------------------
+# -- activations ---------------------------------------------------------------------
 
 
 @primitive

@@ -52,8 +52,8 @@ def stack(arrays, axis=0):
     arrays = list(arrays)
     if len({tuple(x.shape) for x in arrays}) != 1:
         raise ValueError(
-            f"stack: the shapes are {[tuple(x.shape) for x in arrays]}; it needs one or "
-            "more arrays of the same shape"
+            f"stack: the shapes are {[tuple(x.shape) for x in arrays]}; it needs one "
+            "or more arrays of the same shape"
         )
     return concatenate([expand_dims(x, axis) for x in arrays], axis)
 

@@ -60,8 +60,8 @@ def matmul(a, b):
             )
     if a.shape[-1] != b.shape[max(-2, -b.ndim)]:
         raise ValueError(
-            f"matmul: shapes {tuple(a.shape)} and {tuple(b.shape)} do not fit: the last "
-            f"axis of the first has length {a.shape[-1]}, the "
+            f"matmul: shapes {tuple(a.shape)} and {tuple(b.shape)} do not fit: the "
+            f"last axis of the first has length {a.shape[-1]}, the "
             f"{'only' if b.ndim == 1 else 'last but one'} of the second "
             f"{b.shape[max(-2, -b.ndim)]}; mend: make them equal, perhaps with .T"
         )
@@ -142,8 +142,8 @@ def _explicit(subscripts, operands):
     for term, extra, x in zip(terms, hidden, operands, strict=True):
         if extra < 0 or (extra and "..." not in term):
             raise ValueError(
-                f"einsum: the term {term!r} of {subscripts!r} does not have a letter for "
-                f"each axis of shape {tuple(x.shape)}"
+                f"einsum: the term {term!r} of {subscripts!r} does not have a letter "
+                f"for each axis of shape {tuple(x.shape)}"
             )
     spare = [c for c in reversed(_LETTERS) if c not in text][: max(hidden, default=0)]
     dots = ["".join(spare[len(spare) - extra :]) for extra in hidden]

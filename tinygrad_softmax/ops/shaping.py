@@ -124,8 +124,8 @@ def expand_dims(x, axis):
     places = {operator.index(each) % ndim for each in axes if -ndim <= each < ndim}
     if len(places) != len(axes):
         raise ValueError(
-            f"expand_dims: axis {axis} must name distinct places in {-ndim}..{ndim - 1} "
-            f"for shape {x.shape}"
+            f"expand_dims: axis {axis} must name distinct places in {-ndim}.."
+            f"{ndim - 1} for shape {x.shape}"
         )
     lengths = iter(x.shape)
     shape = tuple(1 if i in places else next(lengths) for i in range(ndim))
