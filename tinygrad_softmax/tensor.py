@@ -345,8 +345,8 @@ class Tensor(Variable):
 
 
 _METHODS = (
-    "sum mean max min prod var std norm logsumexp cumsum argmax argmin argsort sort "
-    "any all take clip repeat squeeze swapaxes diagonal softmax log_softmax round exp log "
+    "sum mean max min prod var std norm logsumexp cumsum argmax argmin argsort "
+    "sort any all take clip repeat squeeze swapaxes diagonal softmax log_softmax round exp log "
     "sqrt abs square tanh sigmoid relu"
 )
 

@@ -254,10 +254,9 @@ def _constant(op, wrap: type[Variable], out, inputs, statics: dict) -> Variable:
     dtype: 1 / tg.tensor([2]) is float32, as tg.tensor([0.5]) is.
     """
     out = backend_of(out).asarray(out)
-    became_floating = is_floating(out.dtype) and out.dtype != get_default_dtype()
-    if became_floating and statics.get("dtype") is None:
-        if not any(map(_is_floating_array, inputs)):
-            out = out.astype(get_default_dtype())
+    if is_floating(out.dtype) and statics.get("dtype") is None:
+        was_floating = any(map(_is_floating_array, inputs))
+        out = out if was_floating else out.astype(get_default_dtype(), copy=False)
     result = wrap(out)
     observer = current_observer()
     if observer is not None:

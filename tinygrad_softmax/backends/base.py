@@ -116,7 +116,7 @@ class Backend:
         self.xp.add.at(out, index, values)
 
     def erf(self, x: Array) -> Array:
-        """The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+        """2/sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
         return self._floating(special.erf, x)
 
     def erfc(self, x: Array) -> Array:
@@ -124,7 +124,7 @@ class Backend:
         return self._floating(special.erfc, x)
 
     def _floating(self, function: Any, x: Array) -> Array:
-        """A function of floats of integers (as float64) and of bfloat16 (as float32)."""
+        """A function of floats, for integers (float64) and bfloat16 (float32) too."""
         if getattr(x, "dtype", None) is None or x.dtype.kind == "f":
             return function(x)
         if is_half(x.dtype):
