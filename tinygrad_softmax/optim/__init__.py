@@ -1,0 +1,7 @@
+"""Optimizers with PyTorch's names, signatures, defaults and update rules."""
+
+from .adam import Adam
+from .optimizer import Optimizer
+from .sgd import SGD
+
+__all__ = ["SGD", "Adam", "Optimizer"]
