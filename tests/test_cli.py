@@ -338,6 +338,22 @@ def test_a_pipe_that_closes_is_no_error():
     assert process.wait() == 141
 
 
+def test_a_closed_stdout_is_no_error():
+    command = " ".join(COMMAND) + " train --epochs 1 --no-figure >&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert os.listdir("trained") == ["model.safetensors"]
+
+
+def test_a_full_disk_is_one_sentence():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, "train", *QUICK], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr == "error: cannot write the output (No space left on device)\n"
+
+
 def test_ctrl_c_is_one_line():
     process = subprocess.Popen(
         [*COMMAND, "train", "--epochs", "1000000"],
@@ -345,11 +361,12 @@ def test_ctrl_c_is_one_line():
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not Path("trained").exists():  # made just before training begins
+    # The folder is made just before training begins.
+    while process.poll() is None and not Path("trained").exists():
         time.sleep(0.01)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
+    out, err = process.communicate(timeout=60)
     assert (out, err, process.returncode) == ("", "interrupted\n", 130)
     assert os.listdir("trained") == []
 

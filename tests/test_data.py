@@ -345,7 +345,7 @@ TARGETS = {
     "far off": (
         "width,species\n1,a\n2,b\n",
         "zzz",
-        "; Its columns: 'width', 'species'",
+        "; its columns: 'width', 'species'",
     ),
     "no header": ("1,2\n3,4\n5,6\n", "kind", "its first line must name the columns"),
     "nothing else": ("y\na\nb\na\nb\n", "y", "no column to learn from"),

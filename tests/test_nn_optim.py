@@ -269,14 +269,17 @@ def test_trajectories_are_pytorchs(name, device):
         np.testing.assert_allclose(p.detach().numpy(), expected, rtol=1e-12, atol=1e-14)
 
 
-def test_momentum_keeps_no_hold_of_a_gradient_that_goes_on_growing(device):
-    p = nn.Parameter(tg.tensor([0.0], tg.float64, device))
-    optimizer = optim.SGD([p], lr=1.0, momentum=0.5)
-    for _ in range(2):
-        p.sum().backward()  # without zero_grad: 1, then 1 + 1
-        optimizer.step()
-    # v = 1, then 0.5 * 1 + 2; p = -1, then -1 - 2.5.
-    assert p.item() == -3.5
+def test_a_gradient_that_somebody_keeps_stays_what_it_was(device):
+    for kind, options in OPTIMIZERS.values():
+        p = nn.Parameter(tg.tensor([1.0], tg.float64, device))
+        optimizer = getattr(optim, kind)([p], **options)
+        kept = []
+        for _ in range(3):
+            optimizer.zero_grad()
+            (2 * p).sum().backward()
+            kept.append(p.grad)
+            optimizer.step()
+        assert [grad.item() for grad in kept] == [2, 2, 2]
 
 
 def test_the_defaults_are_pytorchs():

@@ -392,7 +392,7 @@ def test_the_picture_is_a_png_of_its_size(classes, epochs):
     confusion[0] = 0  # a class without held-out rows
     curve = np.linspace(1.0, 0.1, epochs).tolist()
     history = History(curve, curve, curve, curve)
-    names = tuple(f"$class_{i} 猫" for i in range(classes))
+    names = tuple(rf"$\frac{i}$ 猫" for i in range(classes))
     png = training_figure(history, confusion, names, "a $title$")
     picture = image.imread(io.BytesIO(png), format="png")
     assert picture.shape == (768, 1560, 4)

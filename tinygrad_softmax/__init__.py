@@ -10,6 +10,7 @@ its centre whose backward is y-hat - y.
 tensor([[ 0.84203357, -0.9580776 ,  0.00208719,  0.11395685]])
 """
 
+from . import nn, optim
 from .autograd import (
     Primitive,
     checkpoint,
@@ -298,11 +299,13 @@ __all__ = [
     "multiply",
     "namespace",
     "negative",
+    "nn",
     "no_grad",
     "norm",
     "not_equal",
     "ones",
     "ones_like",
+    "optim",
     "outer",
     "pad",
     "permute_dims",

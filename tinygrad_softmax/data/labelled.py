@@ -242,8 +242,12 @@ def _no_such_column(table: Table, name: str, others: str = "") -> DataError:
         hint = ": its first line must name the columns, and it holds numbers"
     elif not (hint := delimiter_hint(table)):
         guess = nearest(name, table.columns)
-        hint = f": {guess} " if guess else "; "
-        hint += f"Its columns: {listed(table.columns)}"
+        columns = listed(table.columns)
+        hint = (
+            f": {guess} Its columns: {columns}"
+            if guess
+            else f"; its columns: {columns}"
+        )
     return DataError(f"{table.name} has no column {quoted(name)}{others}{hint}")
 
 
