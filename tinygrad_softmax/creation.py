@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .autograd import Variable, make_leaf
-from .backends import backend_of, resolve_device
+from .backends import backend_of, resolve_device, there
 from .backends.dtypes import as_dtype, get_default_dtype, is_floating
 from .backends.random import default_generator
 from .tensor import Tensor
@@ -33,7 +33,8 @@ def tensor(
     """
     array = _placed(data, dtype, device)
     if array is data or _may_share(data):
-        array = array.copy()
+        with there(array):
+            array = array.copy()
     return _finished(array, requires_grad)
 
 
@@ -175,8 +176,9 @@ def full(
     if dtype is None:
         dtype = tensor(value, device="cpu").dtype
     value = value.item() if hasattr(value, "item") else value
-    host = np.full(_shape(shape), value, as_dtype(dtype))
-    return _finished(backend.asarray(host, device=name), requires_grad)
+    with backend.on(name):
+        array = backend.xp.full(_shape(shape), value, as_dtype(dtype))
+    return _finished(array, requires_grad)
 
 
 def zeros(
@@ -253,8 +255,8 @@ def eye(
             [0., 1.]])
     """
     backend, name = resolve_device(device)
-    host = np.eye(n, m, k, dtype=_float(dtype))
-    return Tensor(backend.asarray(host, device=name))
+    with backend.on(name):
+        return Tensor(backend.xp.eye(n, m, k, dtype=_float(dtype)))
 
 
 def arange(
@@ -320,6 +322,7 @@ def randn(*shape: Any, dtype: Any = None, device: str | None = None) -> Tensor:
 def _random(method: str, shape: tuple, dtype: Any, device: str | None) -> Tensor:
     shape = _shape(shape[0] if len(shape) == 1 else shape)
     backend, name = resolve_device(device)
-    native = default_generator.next(backend)
-    drawn = getattr(native, method)(shape).astype(_float(dtype))
-    return Tensor(backend.asarray(drawn, device=name))
+    with backend.on(name):
+        native = default_generator.next(backend)
+        drawn = getattr(native, method)(shape).astype(_float(dtype))
+        return Tensor(backend.asarray(drawn))

@@ -14,7 +14,7 @@ import numpy as np
 from . import ops
 from .autograd import Variable, backward, is_grad_enabled, make_leaf, retain_grad
 from .autograd.graph import next_order
-from .backends import backend_of
+from .backends import backend_of, there
 from .backends.dtypes import bool_, float32, int64
 from .ops.operators import NUMPY_NAMES, OPERATORS
 
@@ -284,10 +284,11 @@ class Tensor(Variable):
         return format(self.item(), spec) if spec else str(self)
 
     def __deepcopy__(self, memo: dict) -> Tensor:
-        copy = self._fresh(self.array.copy())
-        memo[id(self)] = copy
-        if self.grad is not None:
-            copy.grad = Tensor(self.grad.array.copy())
+        with there(self.array):
+            copy = self._fresh(self.array.copy())
+            memo[id(self)] = copy
+            if self.grad is not None:
+                copy.grad = Tensor(self.grad.array.copy())
         return copy
 
     def __copy__(self) -> Tensor:
@@ -370,9 +371,10 @@ def _in_place(ufunc: str) -> Callable[[Tensor, Any], Tensor]:
             )
         value = other.array if isinstance(other, Variable) else other
         array = self.array
-        getattr(backend_of(array).xp, ufunc)(
-            array, value, out=array, casting="same_kind"
-        )
+        with there(array):
+            getattr(backend_of(array).xp, ufunc)(
+                array, value, out=array, casting="same_kind"
+            )
         return self
 
     return operator

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any, Protocol, overload
 
-from ..backends import backend_of
+from ..backends import backend_of, check_devices, several_devices, there
 from ..backends.dtypes import get_default_dtype, is_floating
 from .graph import Node, Variable, current_observer, is_grad_enabled
 from .rules import RESERVED, add_rule, make_plan
@@ -148,7 +148,10 @@ def _unary_call(name: str, forward: Callable) -> Callable:
             return forward(x)
         array = x.array
         try:
-            out = forward(array)
+            if several_devices:
+                out = _on_device(name, forward, array)
+            else:
+                out = forward(array)
         except (ValueError, TypeError, IndexError) as error:
             raise _explained(error, name, (array,)) from error
         if x.node is None or not is_grad_enabled() or not this.differentiable:
@@ -180,7 +183,10 @@ def _binary_call(name: str, forward: Callable) -> Callable:
         if type(array) is not type(other):
             array, other = _aligned(name, (array, other))
         try:
-            out = forward(array, other)
+            if several_devices:
+                out = _on_device(name, forward, array, other)
+            else:
+                out = forward(array, other)
         except (ValueError, TypeError, IndexError) as error:
             raise _explained(error, name, (array, other)) from error
         needs = (node is not None, second is not None)
@@ -217,7 +223,10 @@ def _general_call(
         arrays = [x.array if isinstance(x, Variable) else x for x in inputs]
         arrays = _aligned(name, arrays)
         try:
-            out = forward(*arrays, **statics)
+            if several_devices:
+                out = _on_device(name, forward, *arrays, **statics)
+            else:
+                out = forward(*arrays, **statics)
         except (ValueError, TypeError, IndexError) as error:
             raise _explained(error, name, arrays) from error
         residuals = ()
@@ -227,7 +236,7 @@ def _general_call(
         if not any(needs) or not is_grad_enabled() or not this.differentiable:
             return _constant(this, like.result_class, out, arrays, statics)
         if type(out) is not type(like.array):
-            out = backend_of(like.array).asarray(out)
+            out = backend_of(out).asarray(out)  # (to_device: not like.array's)
         plan = this.plans.get(needs) or make_plan(this, needs)
         given = {**this.statics, **statics}
         given.update(zip(this.residuals, residuals, strict=True))
@@ -236,6 +245,17 @@ def _general_call(
 
     this: Any = op
     return op
+
+
+def _on_device(name: str, forward: Callable, *arrays: Any, **statics: Any) -> Any:
+    """Where there are several GPUs: a forward run on the one that holds its arrays."""
+    held = [array for array in arrays if type(array) in several_devices]
+    if not held:
+        return forward(*arrays, **statics)
+    for other in held[1:]:
+        check_devices(name, held[0], other)
+    with there(held[0]):
+        return forward(*arrays, **statics)
 
 
 def _record(op, like, plan, parents, saved, out, inputs) -> Variable:
@@ -256,7 +276,8 @@ def _constant(op, wrap: type[Variable], out, inputs, statics: dict) -> Variable:
     out = backend_of(out).asarray(out)
     if is_floating(out.dtype) and statics.get("dtype") is None:
         was_floating = any(map(_is_floating_array, inputs))
-        out = out if was_floating else out.astype(get_default_dtype(), copy=False)
+        if not was_floating:
+            out = backend_of(out).asarray(out, get_default_dtype())
     result = wrap(out)
     observer = current_observer()
     if observer is not None:
@@ -294,13 +315,7 @@ def _aligned(name: str, arrays: Any) -> tuple:
         if first is None:
             first = value
         elif type(value) is not type(first):
-            here, there = backend_of(first), backend_of(value)
-            if here is not there:
-                here, there = here.device_of(first), there.device_of(value)
-                raise ValueError(
-                    f"{name}: the inputs are on two devices, {here!r} and {there!r}; "
-                    f"mend: move one of them, x.to({here!r})"
-                )
+            check_devices(name, first, value)
         aligned.append(value)
     return tuple(aligned)
 

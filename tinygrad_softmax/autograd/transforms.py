@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..backends import backend_of
+from ..backends import backend_of, there
 from .core_ops import cast
 from .graph import Node, Variable, enable_grad, make_leaf
 from .walk import gradients
@@ -125,7 +125,8 @@ def jacobian(f: Callable[..., Any], inputs: Any, create_graph: bool = False) -> 
     with enable_grad():
         out = _tensor(f(*xs))
     xp = backend_of(out.array).xp
-    eye = xp.eye(out.array.size, dtype=out.dtype)
+    with there(out.array):
+        eye = xp.eye(out.array.size, dtype=out.dtype)
     rows = [
         _gradients_or_zeros(out, xs, row.reshape(out.shape), record, retain=True)
         for row in eye
@@ -134,15 +135,16 @@ def jacobian(f: Callable[..., Any], inputs: Any, create_graph: bool = False) -> 
     for k, x in enumerate(xs):
         shape = out.shape + x.shape
         column = [row[k] for row in rows]
+        total = _zeros(x, shape)
         if record:  # rows are put in place by operators only: there is no stack here
             ones = (1,) * len(x.shape)
-            total = xp.zeros(shape, x.dtype)
             for place, gradient in zip(eye, column, strict=True):
                 total = total + gradient * place.reshape(out.shape + ones)
-            results.append(total)
-        else:
-            stacked = xp.stack([g.array for g in column]) if column else xp.zeros(shape)
-            results.append(type(x).result_class(stacked.reshape(shape)))
+        elif column:
+            with there(x.array):
+                stacked = xp.stack([g.array for g in column])
+            total = type(x).result_class(stacked.reshape(shape))
+        results.append(total)
     return results[0] if isinstance(inputs, Variable) else tuple(results)
 
 
@@ -237,8 +239,11 @@ def _tensor(out: Any) -> Variable:
     return out
 
 
-def _zeros(x: Variable) -> Variable:
-    return type(x).result_class(backend_of(x.array).xp.zeros_like(x.array))
+def _zeros(x: Variable, shape: tuple[int, ...] | None = None) -> Variable:
+    """Zeros like x, or of another shape."""
+    xp, shape = backend_of(x.array).xp, x.shape if shape is None else shape
+    with there(x.array):
+        return type(x).result_class(xp.zeros(shape, x.dtype))
 
 
 def _node(x: Variable) -> Node:

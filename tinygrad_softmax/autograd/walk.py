@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from heapq import heappop, heappush
 from typing import Any
 
-from ..backends import backend_of
+from ..backends import backend_of, several_devices, there
 from ..backends.dtypes import is_floating
 from .core_ops import add, cast, sum_to
 from .graph import Node, Variable, _grad_enabled, current_observer, setting
@@ -30,7 +30,8 @@ def backward(
     create_graph: bool = False,
 ) -> None:
     """Add d root / d leaf to `.grad` of every leaf that `root` depends on."""
-    walk = _Walk([_root(root, seed, "backward")], None, retain_graph, create_graph)
+    kind = _WalkOverDevices if several_devices else _Walk
+    walk = kind([_root(root, seed, "backward")], None, retain_graph, create_graph)
     results = walk.run(type(root).result_class)
     with _deposit:
         for node, gradient in results:
@@ -54,7 +55,8 @@ def gradients(
     the walk ends at `nodes`, also where one of them leads to another.
     """
     pairs = [_root(*pair, "grad") for pair in zip(roots, seeds, strict=True)]
-    walk = _Walk(pairs, frozenset(nodes), retain_graph, create_graph, cut)
+    kind = _WalkOverDevices if several_devices else _Walk
+    walk = kind(pairs, frozenset(nodes), retain_graph, create_graph, cut)
     found = dict(walk.run(type(roots[0]).result_class))
     return [found.get(node) for node in nodes]
 
@@ -76,7 +78,8 @@ def _root(root: Variable, seed: Any, caller: str) -> tuple[Node, Any, bool]:
                 f"this tensor has shape {node.shape}; mend: reduce it with .sum() or "
                 ".mean(), or give the gradient of its entries, of that shape"
             )
-        return node, backend.xp.ones(node.shape, node.dtype), True
+        with there(root.array):
+            return node, backend.xp.ones(node.shape, node.dtype), True
     array = seed.array if isinstance(seed, Variable) else seed
     array = backend.asarray(array)
     if array.shape != node.shape or not is_floating(array.dtype):
@@ -261,7 +264,12 @@ class _Walk:
         return self.wrap(array)
 
     def run_hooks(self, node: Node, g: Any) -> Any:
-        """Show a gradient to the hooks of its tensor, which may replace it."""
+        """Show a gradient to the hooks of its tensor, which may replace it.
+
+        Where the walk was cut, the walk that asked for it runs them.
+        """
+        if self.cut and self.wanted is not None and node in self.wanted:
+            return g
         for hook in list((node.hooks or {}).values()):
             seen = hook(self.variable(g))
             if seen is None:
@@ -283,6 +291,22 @@ class _Walk:
     def variable(self, g: Any) -> Variable:
         """A Variable around a gradient: an array, a scalar, or one already."""
         return g if isinstance(g, Variable) else self.wrap(backend_of(g).asarray(g))
+
+
+class _WalkOverDevices(_Walk):
+    """Where there are several GPUs: each step is done on the one that holds its g."""
+
+    def visit(self, node: Node, g: Any, only: set[Node] | None) -> None:
+        with there(_raw(g)):
+            super().visit(node, g, only)
+
+    def add(self, node: Node, g: Any) -> None:
+        with there(_raw(g)):
+            super().add(node, g)
+
+    def result(self, node: Node, g: Any) -> Any:
+        with there(_raw(g)):
+            return super().result(node, g)
 
 
 def _raw(value: Any) -> Any:
@@ -338,7 +362,7 @@ def scaled(residual: Any, g: Any) -> Any:
     unit, dying = _fused_call.get()
     if unit is not None and g is unit:
         return residual
-    if not dying:
+    if not dying or not hasattr(residual, "__setitem__"):  # or a NumPy scalar
         return (residual * g).astype(residual.dtype, copy=False)
     xp = backend_of(residual).xp
     return xp.multiply(residual, g, out=residual, casting="same_kind")

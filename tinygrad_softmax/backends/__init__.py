@@ -9,12 +9,15 @@ from .base import Backend
 from .random import Generator, manual_seed
 from .registry import (
     backend_of,
+    check_devices,
     cuda_is_available,
     default_device,
     is_number,
     namespace,
     register_backend,
     resolve_device,
+    several_devices,
+    there,
     use_device,
 )
 
@@ -22,6 +25,7 @@ __all__ = [
     "Backend",
     "Generator",
     "backend_of",
+    "check_devices",
     "cuda_is_available",
     "default_device",
     "is_number",
@@ -29,5 +33,7 @@ __all__ = [
     "namespace",
     "register_backend",
     "resolve_device",
+    "several_devices",
+    "there",
     "use_device",
 ]

@@ -9,6 +9,7 @@ Kernels take and return raw arrays.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,13 @@ class Backend:
 
     name: str = "abstract"
     xp: Any = np
+    block_bytes: int | None = None  # copy so much at a time; None: all at once
 
     # -- placement ---------------------------------------------------------------
+
+    def device_count(self) -> int:
+        """How many devices of this kind there are."""
+        return 1
 
     def device_name(self, index: int | None = None) -> str:
         """The full device string of device number `index`: "cpu", "cuda:1"."""
@@ -44,6 +50,10 @@ class Backend:
     def device_of(self, array: Array) -> str:
         """The device string of the device that holds `array`."""
         return self.name
+
+    def on(self, device: str) -> AbstractContextManager:
+        """A context in which new arrays are made on `device`."""
+        return nullcontext()
 
     def asarray(self, data: Any, dtype: Any = None, device: str | None = None) -> Array:
         """`data` (a host array, a nested list, an array of this backend) placed here.
@@ -83,7 +93,8 @@ class Backend:
         """
         bad = self.bad_labels(labels, classes, ignore_index)
         if bad.any():
-            row = tuple(int(each[0]) for each in self.xp.nonzero(bad))
+            first = int(bad.reshape(-1).argmax())
+            row = tuple(int(i) for i in np.unravel_index(first, labels.shape))
             raise label_error(row, int(labels[row]), classes, ignore_index)
         return None
 
@@ -95,6 +106,10 @@ class Backend:
         return bad if ignore_index is None else bad & (labels != ignore_index)
 
     # -- kernels: products, sums, special functions ------------------------------
+
+    def assign(self, array: Array, mask: Array, value: float) -> None:
+        """`array[mask] = value` in place; the mask covers the first axes."""
+        array[mask] = value
 
     def matmul(self, a: Array, b: Array) -> Array:
         """Matrix product; 16-bit operands are accumulated in float32."""
@@ -124,7 +139,11 @@ class Backend:
         return self._floating(special.erfc, x)
 
     def _floating(self, function: Any, x: Array) -> Array:
-        """A function of floats, for integers (float64) and bfloat16 (float32) too."""
+        """A function of NumPy's floats, for integers (float64), bfloat16 (float32) and
+        another library's arrays (on the host) too."""
+        if hasattr(x, "__setitem__") and not isinstance(x, np.ndarray):
+            host = self._floating(function, self.to_host(x))
+            return self.asarray(host, device=self.device_of(x))
         if getattr(x, "dtype", None) is None or x.dtype.kind == "f":
             return function(x)
         if is_half(x.dtype):
@@ -194,10 +213,11 @@ class Backend:
         """
         xp = self.xp
         e, s, d, rows, a = self._shifted(logits)
+        zero = d[rows, a]  # but nan where the largest logit is infinite
         u = targets.dense(logits.shape[1], d.dtype)
         total = u.sum(axis=1)
         d *= u
-        d[u == 0] = 0.0
+        self.assign(d, u == 0, 0.0)
         loss = total * xp.log1p(s) - d.sum(axis=1)
         masks = ((targets.ignored(), 0.0), (targets.bad, np.nan))
         for mask, value in masks:
@@ -209,9 +229,9 @@ class Backend:
         u[rows, a] = 0.0
         e *= (total / (1.0 + s))[:, None]
         e -= u
-        e[rows, a] = (u.sum(axis=1) - top * s) / (1.0 + s)
+        e[rows, a] = (u.sum(axis=1) - top * s) / (1.0 + s) + zero
         for mask, value in masks:
             if mask is not None:
-                e[mask] = value
+                self.assign(e, mask, value)
         xp.multiply(e, scale, out=grad, casting="same_kind")
         return loss

@@ -17,6 +17,7 @@ class NumpyBackend(Backend):
 
     name = "cpu"
     xp = np
+    block_bytes = BLOCK_BYTES
     array_type = np.ndarray
 
     def softmax_cross_entropy(
@@ -32,7 +33,7 @@ class NumpyBackend(Backend):
         written once, and nothing else of their size is ever allocated.
         """
         n, classes = logits.shape
-        step = max(1, BLOCK_BYTES // max(1, classes * logits.itemsize))
+        step = max(1, self.block_bytes // max(1, classes * logits.itemsize))
         if n <= step:
             return super().softmax_cross_entropy(logits, targets, grad, scale)
         parts = []

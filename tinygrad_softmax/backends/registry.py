@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
@@ -14,6 +15,7 @@ from .numpy import NumpyBackend
 _cpu = NumpyBackend()
 _by_name: dict[str, Backend] = {"cpu": _cpu}
 _by_type: dict[type, Backend] = {np.ndarray: _cpu}
+several_devices: set[type] = set()  # array types of backends with more than one
 _SCALARS = (np.generic, bool, int, float)
 _default: ContextVar[str | None] = ContextVar("default_device", default=None)
 
@@ -30,8 +32,9 @@ def register_backend(backend: Backend, *array_types: type) -> None:
             "of a subclass of Backend"
         )
     _by_name[backend.name] = backend
-    for array_type in array_types:
-        _by_type[array_type] = backend
+    _by_type.update(dict.fromkeys(array_types, backend))
+    if backend.device_count() > 1:
+        several_devices.update(array_types)
 
 
 def backend_of(array: Any) -> Backend:
@@ -52,6 +55,24 @@ def _search(array: Any) -> Backend:
         f"no backend holds a {type(array).__name__}; expected a NumPy or CuPy array, "
         "or one whose type was given to register_backend"
     )
+
+
+def there(array: Any) -> AbstractContextManager:
+    """A context in which new arrays are made on the device of `array`."""
+    backend = backend_of(array)
+    return backend.on(backend.device_of(array))
+
+
+def check_devices(
+    name: str, a: Any, b: Any, what: tuple[str, str] = ("one input", "another")
+) -> None:
+    """Raise ValueError, naming both, if the arrays a and b are on two devices."""
+    first, second = (backend_of(each).device_of(each) for each in (a, b))
+    if first != second:
+        raise ValueError(
+            f"{name}: {what[0]} is on {first!r}, but {what[1]} is on {second!r}; mend: "
+            f"move one of them, x.to({first!r})"
+        )
 
 
 def is_number(value: Any) -> bool:
@@ -123,7 +144,8 @@ class use_device:  # noqa: N801  (reads as a function: with use_device("cuda"): 
     """Set the device that new tensors get, as a switch or for a `with` block.
 
     Without it the environment variable TINYGRAD_SOFTMAX_DEVICE decides, else "cpu".
-    The setting belongs to the current thread (or asyncio task).
+    The setting belongs to the current thread (or asyncio task). A CUDA device becomes
+    CuPy's current one too.
 
     >>> with use_device("cpu"):
     ...     default_device()
@@ -131,7 +153,9 @@ class use_device:  # noqa: N801  (reads as a function: with use_device("cuda"): 
     """
 
     def __init__(self, device: str) -> None:
-        _, name = resolve_device(device)
+        backend, name = resolve_device(device)
+        self._on = backend.on(name)
+        self._on.__enter__()
         self._token = _default.set(name)
 
     def __enter__(self) -> use_device:
@@ -139,3 +163,4 @@ class use_device:  # noqa: N801  (reads as a function: with use_device("cuda"): 
 
     def __exit__(self, *exc: object) -> None:
         _default.reset(self._token)
+        self._on.__exit__(None, None, None)

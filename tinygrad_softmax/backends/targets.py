@@ -7,6 +7,7 @@ formula serves labels, probabilities, class weights, smoothing and ignored rows.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 from .dtypes import is_floating
@@ -18,7 +19,7 @@ Array = Any
 class Targets:
     """Targets of n rows over C classes, all on one backend.
 
-    values: (n,) integer labels, or (n, C) floating target values.
+    values: (n,) integer labels, or (..., C) floating target values; (n, C) for kernels.
     weight: (C,) class weights, or None for ones.
     ignore_index: label whose rows have loss 0 and gradient 0, or None.
     label_smoothing: e in (1 - e) * target + e / C.
@@ -48,6 +49,11 @@ class Targets:
             return None
         return self.values == self.ignore_index
 
+    @property
+    def count(self) -> int:
+        """The number of rows."""
+        return prod(self.values.shape if self.are_labels else self.values.shape[:-1])
+
     def labels(self) -> Array:
         """(n,) labels that are safe to index with: 0 in ignored and in bad rows."""
         labels = self.values
@@ -63,7 +69,7 @@ class Targets:
         """
         xp, ignored = self.xp, self.ignored()
         if self.weight is None or not self.are_labels:
-            weights = xp.ones(len(self.values), dtype)
+            weights = xp.ones(self.count, dtype)
         else:
             weights = self.weight.astype(dtype, copy=False)[self.labels()]
         return weights if ignored is None else xp.where(ignored, dtype.type(0), weights)
@@ -73,16 +79,18 @@ class Targets:
         xp, e = self.xp, self.label_smoothing
         if self.are_labels:
             u = xp.full((len(self.values), classes), e / classes, dtype)
-            u[xp.arange(len(u)), self.labels()] += 1.0 - e
+            top, ignored = 1.0 - e, self.ignored()
+            if ignored is not None:  # (u[ignored] = 0 would make a GPU wait)
+                top = xp.where(ignored, dtype.type(0), dtype.type(top))
+                if e:
+                    u *= ~ignored[:, None]
+            u[xp.arange(len(u)), self.labels()] += top
         else:
             u = self.values.astype(dtype)
             if e:
                 u = (1.0 - e) * u + e / classes
         if self.weight is not None:
             u *= self.weight.astype(dtype, copy=False)
-        ignored = self.ignored()
-        if ignored is not None:
-            u[ignored] = 0.0
         return u
 
 

@@ -39,6 +39,20 @@ def check_axes(name: str, axis: Any, x: Any) -> tuple[int, ...]:
     return axes
 
 
+def check_lengths(name: str, what: str, given: Any) -> tuple[int, ...]:
+    """A shape, or another number for each axis, as integers; one stands for itself."""
+    try:
+        return tuple(operator.index(n) for n in given)
+    except TypeError:
+        pass
+    try:
+        return (operator.index(given),)
+    except TypeError:
+        raise TypeError(
+            f"{name}: {what} was given as {given!r}; expected an integer, or several"
+        ) from None
+
+
 def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     """`shape` after a reduction over `axes` that keeps them with length 1."""
     return tuple(1 if i in axes else n for i, n in enumerate(shape))

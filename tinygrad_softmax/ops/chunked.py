@@ -10,21 +10,23 @@ from __future__ import annotations
 from math import prod
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..autograd import is_grad_enabled, primitive, scaled
 from ..autograd.core_ops import cast, sum_to
 from ..backends import backend_of
 from ..backends.dtypes import is_floating, is_half, working_dtype
 from ..backends.targets import Targets
 from .cross_entropy import (
-    check_logits,
-    check_options,
     early_scale,
     logits_gradient,
     mean_scale,
+    of_kept_rows,
     reduced,
     row_targets,
     target_gradient,
 )
+from .cross_entropy_checks import check_floating, check_options
 from .linalg import _matmul
 from .shaping import reshape, swapaxes
 
@@ -91,7 +93,7 @@ def _linear_cross_entropy(
     with_grad,
 ):
     options = (class_weight, ignore_index, label_smoothing)
-    targets = row_targets(x, len(weight), target, -1, *options, check=True)
+    targets = row_targets(x, len(weight), target, -1, *options)
     scale = mean_scale(targets, reduction, working_dtype(x.dtype))
     # Row by row, the gradients wait for the rows' own: see the fused body.
     needs = with_grad if reduction != "none" else (False, False, False)
@@ -146,6 +148,7 @@ def _(
     if reduction == "none":
         options = (class_weight, ignore_index, label_smoothing)
         targets = row_targets(x, len(weight), target, -1, *options)
+        g = of_kept_rows(g, target, ignore_index)
         return _through_chunks(x, weight, bias, targets, chunk, needs, 1.0, g)[1:]
     g = g * scale if is_half(x.dtype) else g
     grads = (grad_x, grad_weight, grad_bias)
@@ -201,31 +204,19 @@ def linear_cross_entropy(
     tensor(0.3132617)
     """
     name = "linear_cross_entropy"
-    check_logits(name, x, -1)
-    shape, classes = tuple(x.shape), weight.shape[0] if weight.ndim else 0
-    if weight.ndim != 2 or shape[-1] != weight.shape[1]:
-        raise ValueError(
-            f"{name}: x has shape {shape} and weight {tuple(weight.shape)}; expected "
-            f"(..., D) and (C, D); mend: weight holds one row of D={shape[-1]} for each "
-            "class"
-        )
-    if bias is not None and tuple(bias.shape) != (classes,):
-        raise ValueError(
-            f"{name}: bias has shape {tuple(bias.shape)}; expected {(classes,)}"
-        )
-    work = working_dtype(x.dtype)
-    if chunk is None:
-        chunk = max(1, CHUNK_BYTES // max(1, classes * work.itemsize))
-    if chunk < 1:
-        raise ValueError(f"{name}: chunk was given as {chunk}; expected 1 or more")
+    _check_layer(name, x, weight, bias)
+    shape, classes = tuple(x.shape), weight.shape[0]
     rows, axis = shape[:-1], len(shape) - 1
     options = check_options(
         x, (*rows, classes), target, axis, reduction, class_weight, ignore_index,
-        label_smoothing,
+        label_smoothing, name, "class_weight",
     )  # fmt: skip
     target = options.pop("target")
     options["class_weight"] = options.pop("weight")
-    values = (classes,) if is_floating(target.dtype) else ()
+    values: tuple[int, ...] = (classes,)
+    if not is_floating(target.dtype):
+        raw, values = getattr(target, "array", target), ()
+        backend_of(raw).check_labels(raw, classes, ignore_index)
     needs = tuple(
         is_grad_enabled() and getattr(each, "node", None) is not None
         for each in (x, weight, bias)
@@ -235,8 +226,39 @@ def linear_cross_entropy(
         weight,
         reshape(target, (prod(rows), *values)),
         bias,
-        chunk=chunk,
+        chunk=_rows_at_a_time(name, chunk, classes, x.dtype),
         with_grad=needs,
         **options,
     )
     return reshape(losses, rows) if reduction == "none" else losses
+
+
+def _check_layer(name: str, x: Any, weight: Any, bias: Any) -> None:
+    check_floating(name, "x is", x)
+    check_floating(name, "the weight is", weight)
+    shapes = f"x has shape {tuple(x.shape)} and weight {tuple(weight.shape)}"
+    if not x.ndim or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"{name}: {shapes}; expected (..., D) and (C, D); mend: weight holds one "
+            "row of x's length for each class"
+        )
+    if not weight.shape[0]:
+        raise ValueError(f"{name}: {shapes}; it has no classes")
+    if bias is None:
+        return
+    check_floating(name, "the bias is", bias)
+    if tuple(bias.shape) != (weight.shape[0],):
+        raise ValueError(
+            f"{name}: bias has shape {tuple(bias.shape)}; expected one number for each "
+            f"class, shape {(weight.shape[0],)}"
+        )
+
+
+def _rows_at_a_time(name: str, chunk: Any, classes: int, dtype: Any) -> int:
+    if chunk is None:
+        return max(1, CHUNK_BYTES // (classes * working_dtype(dtype).itemsize))
+    if not isinstance(chunk, (int, np.integer)) or chunk < 1:
+        raise ValueError(
+            f"{name}: chunk was given as {chunk!r}; expected an integer of 1 or more"
+        )
+    return int(chunk)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..autograd import primitive
 from ..backends import namespace
+from ..backends.dtypes import working_dtype
 from .axes import check_axis
 
 
@@ -209,6 +210,7 @@ def argmin(x, axis=None, keepdims=False):
 @primitive(name="argsort", differentiable=False)
 def _argsort(x, *, axis, descending):
     xp = namespace(x)
+    x = x.astype(working_dtype(x.dtype), copy=False)  # CuPy sorts no bfloat16
     if not descending:
         return xp.argsort(x, axis=axis, kind="stable")
     backwards = xp.argsort(xp.flip(x, axis), axis=axis, kind="stable")

@@ -12,22 +12,22 @@ orders, and the kernel is tested against them.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from ..autograd import Variable, is_grad_enabled, primitive, scaled
+from ..autograd import is_grad_enabled, primitive, scaled
 from ..autograd.core_ops import cast, sum_to
-from ..backends import backend_of, is_number, namespace
+from ..backends import backend_of, namespace
 from ..backends.dtypes import is_floating, is_half, working_dtype
 from ..backends.targets import Targets
 from .arithmetic import where
-from .axes import check_axis, kept_shape
+from .axes import kept_shape
+from .cross_entropy_checks import check_logits, check_options
 from .shaping import expand_dims
 from .softmaxes import _softmax, log_softmax, softmax
-
-REDUCTIONS = ("mean", "sum", "none")
 
 
 @primitive(name="softmax_cross_entropy", residuals=("grad_logits", "scale"))
@@ -42,26 +42,51 @@ def _cross_entropy(
     label_smoothing,
     with_grad,
 ):
-    xp = namespace(logits)
     classes, options = logits.shape[axis], (weight, ignore_index, label_smoothing)
     targets = row_targets(logits, classes, target, axis, *options, check=True)
     scale = mean_scale(targets, reduction, working_dtype(logits.dtype))
-    last = xp.moveaxis(logits, axis, -1)
-    rows = last.reshape(prod(last.shape[:-1]), last.shape[-1])
-    grad_logits = part = grad_rows = None
+    grad_logits = None
     if with_grad:
-        # Written in place where the rows of an array of logits' shape are a view of it.
-        grad_logits = xp.empty(logits.shape, logits.dtype)
-        part = xp.moveaxis(grad_logits, axis, -1)
-        is_view = logits.ndim <= 2 or axis == logits.ndim - 1
-        grad_rows = part.reshape(rows.shape) if is_view else xp.empty_like(rows)
-    losses = backend_of(logits).softmax_cross_entropy(
-        rows, targets, grad_rows, early_scale(scale, logits)
-    )
-    if part is not None and not is_view:
-        part[...] = grad_rows.reshape(part.shape)
-    loss = reduced(losses, targets, reduction, last.shape[:-1])
-    return loss, grad_logits, scale
+        grad_logits = namespace(logits).empty(logits.shape, logits.dtype)
+    early = early_scale(scale, logits)
+    losses = _row_losses(logits, target, targets, axis, grad_logits, early)
+    shape = logits.shape[:axis] + logits.shape[axis + 1 :]
+    return reduced(losses, targets, reduction, shape), grad_logits, scale
+
+
+def _row_losses(logits, target, targets: Targets, axis, grad, scale):
+    """The losses of the rows along `axis`; into `grad`, `scale` times their gradient.
+
+    The kernel takes rows, (n, C). With axes before and after the classes the logits are
+    several matrices of them: large ones are views, small ones are copied, a block of
+    them at a time.
+    """
+    backend, classes = backend_of(logits), logits.shape[axis]
+    xp, after = backend.xp, prod(logits.shape[axis + 1 :])
+
+    def matrices(x):
+        if after == 1:
+            return x.reshape(1, prod(x.shape[:axis]), classes)
+        return xp.swapaxes(x.reshape(prod(x.shape[:axis]), classes, after), 1, 2)
+
+    x, values = matrices(logits), None if targets.are_labels else matrices(target)
+    g = None if grad is None else matrices(grad)
+    count, n, _ = x.shape
+    limit = backend.block_bytes
+    size = count if limit is None else limit // max(1, n * classes * x.itemsize)
+    losses = xp.empty(count * n, working_dtype(x.dtype))
+    for start in range(0, count, max(1, size)):
+        part = slice(start, start + max(1, size))
+        some, rows = x[part].reshape(-1, classes), slice(part.start * n, part.stop * n)
+        chosen = targets[rows]
+        if values is not None:
+            chosen = replace(targets, values=values[part].reshape(-1, classes))
+        single = g is not None and len(g[part]) == 1
+        out = g if g is None else g[start] if single else xp.empty_like(some)
+        losses[rows] = backend.softmax_cross_entropy(some, chosen, out, scale)
+        if g is not None and out is not None and not single:
+            g[part] = out.reshape(g[part].shape)
+    return losses
 
 
 def early_scale(scale: Any, logits: Any) -> Any:
@@ -87,7 +112,7 @@ def _divisor(targets: Targets, dtype: Any) -> Any:
     """A number of rows, or (on the device) the sum of the kept rows' weights."""
     plain = targets.weight is None and targets.ignored() is None
     if plain or not targets.are_labels:
-        return len(targets.values)
+        return targets.count
     return targets.row_weights(dtype).sum()
 
 
@@ -110,11 +135,11 @@ def reduced(losses: Any, targets: Targets, reduction: str, shape: tuple) -> Any:
 def row_targets(
     array, classes, target, axis, weight, ignore_index, label_smoothing, check=False
 ) -> Targets:
-    """Raw targets as rows on the device of `array`; with `check`, bad labels raise."""
+    """Raw targets, on the device of `array`: labels as (n,), rows of values with the
+    classes last, as a view. With `check`, bad labels raise."""
     backend, bad = backend_of(array), None
     if is_floating(target.dtype):
-        rows = backend.xp.moveaxis(target, axis, -1)
-        target = rows.reshape(prod(rows.shape[:-1]), classes)
+        target = backend.xp.moveaxis(target, axis, -1)
     else:
         find = backend.check_labels if check else backend.bad_labels
         bad = find(target, classes, ignore_index)
@@ -130,9 +155,9 @@ def _(g, logits, target, axis, reduction, weight, ignore_index, label_smoothing)
 
 
 @_cross_entropy.fused("logits")
-def _(g, grad_logits, scale, axis, reduction):
+def _(g, target, grad_logits, scale, axis, reduction, ignore_index):
     if reduction == "none":
-        g = expand_dims(g, axis)
+        g = expand_dims(of_kept_rows(g, target, ignore_index), axis)
     return scaled(grad_logits, g * scale if is_half(grad_logits.dtype) else g)
 
 
@@ -147,9 +172,18 @@ def target_gradient(g, logits, target, *, axis, reduction, weight, label_smoothi
     logits = cast(logits, dtype=working_dtype(logits.dtype))
     options = dict(axis=axis, reduction=reduction, weight=weight, ignore_index=None)
     factor = _row_factor(logits, target, **options)
-    w = 1.0 if weight is None else _along(weight, axis, logits.ndim)
+    lp = log_softmax(logits, axis)
+    if weight is not None:
+        w = _along(weight, axis, logits.ndim)
+        lp = where(w == 0, 0.0, lp) * w  # (0 x -inf is 0 here)
     g = expand_dims(g, axis) if reduction == "none" else g
-    return log_softmax(logits, axis) * w * ((label_smoothing - 1.0) * factor * g)
+    return lp * ((label_smoothing - 1.0) * factor * g)
+
+
+def of_kept_rows(g, target, ignore_index):
+    """The gradient of each row's loss, with 0 for ignored rows: also where it is
+    infinite, as it is behind a square root of their losses."""
+    return g if ignore_index is None else where(target == ignore_index, 0.0, g)
 
 
 def logits_gradient(
@@ -171,12 +205,14 @@ def logits_gradient(
         u = u if weight is None else u * _along(weight, axis, logits.ndim)
     else:
         u = _dense(logits, target, label_smoothing=label_smoothing, **options)
+    logits = where(factor == 0, 0.0, logits)  # an ignored row may hold nan
     p, top = softmax(logits, axis), _first_max(logits, axis=axis)
     rest = sum_to(where(top, 0.0, p), shape=kept)
     other = sum_to(where(top, 0.0, u), shape=kept)
     gradient = where(top, p * other - u * rest, p * sum_to(u, shape=kept) - u)
-    g = expand_dims(g, axis) if reduction == "none" else g
-    return where(factor == 0, 0.0, gradient * (factor * g))
+    if reduction == "none":
+        g = expand_dims(of_kept_rows(g, target, ignore_index), axis)
+    return gradient * (factor * g)
 
 
 def _along(weight, axis, ndim):
@@ -210,7 +246,7 @@ def _row_factor(logits, target, *, axis, reduction, weight, ignore_index):
     xp, dtype = namespace(logits), logits.dtype
     classes, options = logits.shape[axis], (weight, ignore_index, 0.0)
     targets = row_targets(logits, classes, target, axis, *options)
-    factor = xp.ones(len(targets.values), dtype)
+    factor = xp.ones(targets.count, dtype)
     for mask, value in ((targets.ignored(), 0.0), (targets.bad, np.nan)):
         if mask is not None:
             factor = xp.where(mask, dtype.type(value), factor)
@@ -271,116 +307,13 @@ def softmax_cross_entropy(
                           with_grad=with_grad, **options)  # fmt: skip
 
 
-def check_logits(name: str, logits: Any, axis: int) -> int:
-    """The axis of the classes as a number from 0, after the checks."""
-    if not hasattr(logits, "ndim") or not is_floating(logits.dtype):
-        found = getattr(logits, "dtype", type(logits).__name__)
-        raise TypeError(
-            f"{name}: the logits are {found}; expected a floating tensor or array; "
-            "mend: tg.tensor(...) or .astype(tg.float32)"
-        )
-    if not logits.ndim:
-        raise ValueError(
-            f"{name}: the logits are 0-dimensional; they need a class axis"
-        )
-    axis = check_axis(name, axis, logits)
-    if not logits.shape[axis]:
-        raise ValueError(f"{name}: logits of shape {logits.shape} have no classes")
-    return axis
-
-
-def check_options(
-    array, shape, target, axis, reduction, weight, ignore_index, label_smoothing
-) -> dict[str, Any]:
-    """The options of the op, checked and made plain. `array` is on the device at hand
-    and has the dtype of the logits; `shape` is the logits' shape."""
-    name, raw = "softmax_cross_entropy", getattr(array, "array", array)
-    backend = backend_of(raw)
-    if reduction not in REDUCTIONS:
-        raise ValueError(
-            f"{name}: reduction was given as {reduction!r}; expected one of {REDUCTIONS}"
-        )
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(
-            f"{name}: label_smoothing was given as {label_smoothing}; expected 0..1"
-        )
-    if weight is not None:
-        weight = _class_weights(name, weight, shape[axis], raw)
-    target = _check_target(name, target, shape, axis, raw)
-    if is_floating(target.dtype) and ignore_index is not None:
-        raise ValueError(
-            f"{name}: ignore_index={ignore_index} was given with rows of target values, "
-            "which have no label to compare with; mend: leave it out, or give labels"
-        )
-    if target.dtype.kind in "iu" and target.dtype not in (np.int32, np.int64):
-        target = _as_int64(target, backend)
-    return dict(target=target, reduction=reduction, weight=weight,
-                ignore_index=ignore_index, label_smoothing=label_smoothing)  # fmt: skip
-
-
-def _class_weights(name: str, weight: Any, classes: int, raw: Any) -> Any:
-    if isinstance(weight, Variable):
-        if weight.node is not None:
-            raise TypeError(
-                f"{name}: weight requires a gradient, but class weights are constants; "
-                "mend: weight.detach()"
-            )
-        weight = weight.array
-    weight = backend_of(raw).asarray(weight, dtype=working_dtype(raw.dtype))
-    if weight.shape != (classes,):
-        raise ValueError(
-            f"{name}: weight has shape {weight.shape}; expected one number for each of "
-            f"the {classes} classes, shape {(classes,)}"
-        )
-    return weight
-
-
-def _check_target(name: str, target: Any, shape: tuple, axis: int, raw: Any) -> Any:
-    if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
-        target = backend_of(raw).asarray(target)
-    if isinstance(target, (list, tuple)) or is_number(target):
-        raise TypeError(
-            f"{name}: the target is a {type(target).__name__}; mend: tg.tensor(target)"
-        )
-    here, there = backend_of(raw), backend_of(getattr(target, "array", target))
-    if here is not there:
-        raise ValueError(
-            f"{name}: the logits are on {here.device_of(raw)!r} and the target is on "
-            f"{there.name!r}; mend: target.to({here.device_of(raw)!r})"
-        )
-    rows = shape[:axis] + shape[axis + 1 :]
-    expected = f"integer labels of shape {rows} or floating values of shape {shape}"
-    found = f"{name}: the target is {target.dtype} of shape {tuple(target.shape)}"
-    if is_floating(target.dtype):
-        if tuple(target.shape) == shape:
-            return target
-        mend = ".astype(int)" if tuple(target.shape) == rows else "check its shape"
-    elif tuple(target.shape) == shape:
-        mend = "one-hot rows are target values: .astype(float)"
-    elif target.dtype.kind == "b":
-        mend = ".astype(int) if these are labels 0 and 1"
-    elif tuple(target.shape) == rows:
-        return target
-    else:
-        mend = "check its shape, and axis, the classes' axis"
-    kind = TypeError if tuple(target.shape) in (rows, shape) else ValueError
-    raise kind(f"{found}; expected {expected}, for logits of shape {shape} with the "
-               f"classes on axis {axis}; mend: {mend}")  # fmt: skip
-
-
-def _as_int64(labels: Any, backend: Any) -> Any:
-    array = getattr(labels, "array", labels)
-    if array.dtype == np.uint64:
-        array = backend.xp.minimum(array, np.uint64(2**63 - 1))
-    array = array.astype(np.int64)
-    return labels.result_class(array) if isinstance(labels, Variable) else array
-
-
 def _warn_of_probabilities(logits: Any, axis: int) -> None:
     """The commonest beginner's mistake, and the graph is there to see it."""
-    plan = getattr(getattr(logits, "node", None), "plan", None)
-    if plan is None or plan.op is not _softmax:
+    node = getattr(logits, "node", None)
+    if node is None or node.plan is None or node.plan.op is not _softmax:
         return
+    if node.saved and node.saved[0][-1] != axis:  # the rule's (out, axis)
+        return  # along another axis: these rows need not sum to 1
     warnings.warn(
         "softmax_cross_entropy was given the output of softmax; it applies softmax "
         "itself, and doing so twice trains badly; mend: give it the scores (logits)",

@@ -11,7 +11,7 @@ import math
 
 from ..autograd import primitive
 from ..backends import backend_of, namespace
-from .arithmetic import where, zeros_as
+from .arithmetic import _clip, where, zeros_as
 
 # -- rounding and sign: piecewise constant, so their gradient is 0 everywhere --------
 
@@ -525,7 +525,7 @@ def leaky_relu(x, negative_slope=0.01):
     >>> tg.leaky_relu(tg.tensor([-2.0, 3.0]))
     tensor([-0.02,  3.  ])
     """
-    return _leaky_relu(x, negative_slope=negative_slope)
+    return _leaky_relu(x, negative_slope=float(negative_slope))
 
 
 @primitive(name="elu")
@@ -547,7 +547,7 @@ def elu(x, alpha=1.0):
     >>> tg.elu(tg.tensor([-1.0, 3.0]))
     tensor([-0.6321206,  3.       ])
     """
-    return _elu(x, alpha=alpha)
+    return _elu(x, alpha=float(alpha))
 
 
 @primitive
@@ -568,6 +568,9 @@ def _(g, x):
     return g * (sigmoid(x) * (1.0 + x * sigmoid(-x)))
 
 
+_FLAT = 40.0  # beyond, both cdfs are 0 or 1 to the last digit; x^3 may overflow
+
+
 @primitive(name="gelu")
 def _gelu(x):
     return x * (0.5 * backend_of(x).erfc(x * -math.sqrt(0.5)))
@@ -575,25 +578,29 @@ def _gelu(x):
 
 @_gelu.vjp("x")
 def _(g, x):
-    normal_cdf = 0.5 * erfc(x * -math.sqrt(0.5))
-    normal_pdf = (0.5 * math.sqrt(0.5) * _TWO_OVER_SQRT_PI) * exp(-0.5 * x * x)
+    y = _clip(x, -_FLAT, _FLAT)
+    normal_cdf = 0.5 * erfc(y * -math.sqrt(0.5))
+    normal_pdf = (0.5 * math.sqrt(0.5) * _TWO_OVER_SQRT_PI) * exp(-0.5 * y * y)
     return g * (normal_cdf + x * normal_pdf)
 
 
+# (1 + tanh(u)) / 2 is sigmoid(2u), which keeps the digits of the negative tail.
 _TANH_SCALE, _TANH_CUBIC = math.sqrt(2.0 / math.pi), 0.044715
 
 
 @primitive(name="gelu")
 def _gelu_tanh(x):
-    inner = _TANH_SCALE * (x + _TANH_CUBIC * x * x * x)
-    return 0.5 * x * (1.0 + namespace(x).tanh(inner))
+    y = namespace(x).clip(x, -_FLAT, _FLAT)
+    return x * sigmoid(2.0 * _TANH_SCALE * (y + _TANH_CUBIC * y * y * y))
 
 
 @_gelu_tanh.vjp("x")
 def _(g, x):
-    t = tanh(_TANH_SCALE * (x + _TANH_CUBIC * x * x * x))
-    slope = _TANH_SCALE * (1.0 + (3.0 * _TANH_CUBIC) * x * x)
-    return g * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * slope)
+    y = _clip(x, -_FLAT, _FLAT)
+    inner = 2.0 * _TANH_SCALE * (y + _TANH_CUBIC * y * y * y)
+    slope = 2.0 * _TANH_SCALE * (1.0 + (3.0 * _TANH_CUBIC) * y * y)
+    s = sigmoid(inner)
+    return g * (s + x * s * sigmoid(-inner) * slope)
 
 
 def gelu(x, approximate="none"):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..autograd import Variable, primitive
-from ..backends import backend_of, namespace
+from ..backends import backend_of, check_devices, namespace
 from .axes import check_axis
 from .comparisons import argsort
 from .shaping import moveaxis, reshape
@@ -56,20 +58,24 @@ def _plain(index: Any, x: Any) -> Any:
     """An index with raw arrays in place of tensors and lists, on x's device."""
     if isinstance(index, tuple):
         return tuple(_plain(part, x) for part in index)
+    array = getattr(x, "array", x)
     if isinstance(index, Variable):
         index = index.array
-    elif isinstance(index, list):
-        index = backend_of(getattr(x, "array", x)).asarray(index)
-        if not index.size:
-            index = index.astype("int64")
+        check_devices("getitem", array, index, ("the tensor", "the index"))
+    elif isinstance(index, list) or (
+        isinstance(index, np.ndarray) and not isinstance(array, np.ndarray)
+    ):
+        backend, host = backend_of(array), np.asarray(index)
+        host = host if host.size else host.astype(np.int64)
+        index = backend.asarray(host, device=backend.device_of(array))
     if getattr(index, "dtype", None) is not None and index.dtype.kind not in "iub":
         raise IndexError(
             f"getitem: an index of dtype {index.dtype} was given; expected integers, "
             "bools, slices, None or ...; mend: index.astype(int)"
         )
-    if hasattr(index, "dtype") and index.ndim == 0 and index.dtype.kind in "iu":
-        return int(index)
-    return index
+    if isinstance(index, (np.ndarray, np.generic)) and not index.ndim:
+        return index if index.dtype.kind == "b" else int(index)
+    return index  # (on a GPU an integer stays there: int() would wait for it)
 
 
 def getitem(x, index):
@@ -219,4 +225,5 @@ def sort(x, axis=-1, descending=False):
     >>> tg.sort(tg.tensor([3.0, 1.0, 2.0]))
     tensor([1., 2., 3.])
     """
+    axis = check_axis("sort", axis, x)
     return take_along_axis(x, argsort(x, axis, descending), axis)

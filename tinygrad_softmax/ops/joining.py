@@ -10,7 +10,7 @@ import numpy as np
 from ..autograd import primitive
 from ..autograd.core_ops import broadcast_to as _broadcast_to
 from ..backends import backend_of, namespace
-from .axes import check_axis
+from .axes import check_axis, check_lengths
 from .indexing import _getitem, take
 from .shaping import _reshape, expand_dims
 
@@ -55,6 +55,7 @@ def stack(arrays, axis=0):
             f"stack: the shapes are {[tuple(x.shape) for x in arrays]}; it needs one "
             "or more arrays of the same shape"
         )
+    axis = check_axis("stack", axis, expand_dims(arrays[0], 0))
     return concatenate([expand_dims(x, axis) for x in arrays], axis)
 
 
@@ -94,13 +95,19 @@ def repeat(x, repeats, axis=None):
     if axis is None:
         x, axis = _reshape(x, shape=(prod(x.shape),)), 0
     axis = check_axis("repeat", axis, x)
-    if not hasattr(repeats, "__index__"):
-        array = getattr(x, "array", x)
-        xp = backend_of(array).xp
-        return take(x, xp.repeat(xp.arange(x.shape[axis]), repeats), axis)
-    n = operator.index(repeats)
-    if n < 0:
-        raise ValueError(f"repeat: repeats was given as {n}; expected 0 or more")
+    repeats = getattr(repeats, "array", repeats)
+    if hasattr(repeats, "dtype"):  # the result's shape depends on their values
+        repeats = backend_of(repeats).to_host(repeats)
+    counts = check_lengths("repeat", "repeats", repeats)
+    fits = not np.ndim(repeats) or len(counts) == x.shape[axis]
+    if not fits or any(n < 0 for n in counts):
+        raise ValueError(
+            f"repeat: repeats was given as {repeats}; expected a number >= 0, or one "
+            f"for each of the {x.shape[axis]} elements along axis {axis}"
+        )
+    if np.ndim(repeats):
+        return take(x, np.repeat(np.arange(x.shape[axis]), counts), axis)
+    (n,) = counts
     shape = list(x.shape)
     shape.insert(axis + 1, n)
     wide = _broadcast_to(expand_dims(x, axis + 1), shape=tuple(shape))
@@ -110,8 +117,8 @@ def repeat(x, repeats, axis=None):
 
 @primitive(name="pad")
 def _pad(x, *, pad_width, constant_values):
-    xp = namespace(x)
-    return xp.pad(x, pad_width, mode="constant", constant_values=constant_values)
+    xp, width = namespace(x), pad_width or 0  # NumPy takes no () for a 0-d array
+    return xp.pad(x, width, mode="constant", constant_values=constant_values)
 
 
 @_pad.vjp("x")
@@ -131,11 +138,14 @@ def pad(x, pad_width, mode="constant", constant_values=0):
     >>> tg.pad(tg.tensor([1.0, 2.0]), 1)
     tensor([0., 1., 2., 0.])
     """
-    widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))
-    if widths.dtype.kind not in "iu" or (widths < 0).any():
+    widths = np.asarray(pad_width)
+    fits = widths.shape in ((), (1,), (2,), (1, 2), (x.ndim, 1), (x.ndim, 2))
+    if not fits or widths.dtype.kind not in "iu" or (widths < 0).any():
         raise ValueError(
-            f"pad: pad_width was given as {pad_width!r}; expected integers >= 0"
+            f"pad: pad_width was given as {pad_width!r}; expected integers >= 0: one, "
+            f"a pair, or a pair for each of the {x.ndim} axes"
         )
+    widths = np.broadcast_to(widths, (x.ndim, 2))
     widths = tuple((int(before), int(after)) for before, after in widths)
     if mode == "constant":
         return _pad(x, pad_width=widths, constant_values=constant_values)

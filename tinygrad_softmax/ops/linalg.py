@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from ..autograd import primitive
-from ..backends import backend_of, namespace
+from ..backends import backend_of, is_number, namespace
 from .arithmetic import multiply
 from .axes import check_axes, check_axis
 from .shaping import _reshape, expand_dims, moveaxis, permute_dims, reshape, swapaxes
@@ -127,11 +127,15 @@ def _explicit(subscripts, operands):
     text = subscripts.replace(" ", "")
     left, arrow, out = text.partition("->")
     terms = left.split(",")
-    if len(terms) != len(operands) or not set(text) <= set(_LETTERS + ",->."):
+    if not set(text) <= set(_LETTERS + ",->."):
         raise ValueError(
-            f"einsum: {subscripts!r} has {len(terms)} terms of letters, and "
-            f"{len(operands)} operands were given; mend: one term for each, as in "
-            "'ij,jk->ik'"
+            f"einsum: {subscripts!r} holds more than letters, commas, '->' and '...'; "
+            "mend: one letter for each axis, as in 'ij,jk->ik'"
+        )
+    if len(terms) != len(operands):
+        raise ValueError(
+            f"einsum: {subscripts!r} has {len(terms)} terms, and {len(operands)} "
+            "operands were given; mend: one term for each, as in 'ij,jk->ik'"
         )
     named = [term.replace("...", "") for term in terms]
     if not arrow:
@@ -160,6 +164,11 @@ def tensordot(a, b, axes: Any = 2):
     (2, 4)
     """
     if hasattr(axes, "__index__"):
+        if not 0 <= axes <= min(a.ndim, b.ndim):
+            raise ValueError(
+                f"tensordot: shapes {tuple(a.shape)} and {tuple(b.shape)} do not both "
+                f"have {axes} axes to sum over"
+            )
         over_a, over_b = range(a.ndim - axes, a.ndim), range(axes)
     else:
         over_a, over_b = map(_several, axes)
@@ -192,7 +201,8 @@ def outer(a, b):
     tensor([[3., 4.],
             [6., 8.]])
     """
-    return multiply(reshape(a, (-1, 1)), reshape(b, (1, -1)))
+    columns = a if is_number(a) else reshape(a, (-1, 1))
+    return multiply(columns, b if is_number(b) else reshape(b, (1, -1)))
 
 
 def vecdot(a, b, axis=-1):

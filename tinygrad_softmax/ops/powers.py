@@ -5,9 +5,10 @@ Inputs are tensors, arrays or numbers; a number beside a tensor takes its dtype.
 
 from __future__ import annotations
 
-from ..autograd import primitive
+from ..autograd import Variable, primitive
 from ..backends import is_number, namespace
 from .arithmetic import where, zeros_as
+from .comparisons import logical_and
 from .elementwise import log, sigmoid
 
 
@@ -18,8 +19,9 @@ def _pow(a, b):
 
 @_pow.vjp("a")
 def _(g, a, b):
-    # b a^(b-1), but 0 where b = 0: 0 * 0^-1 would be nan at some higher order.
-    return g * where(b == 0, 0.0, b * _pow(a, where(b == 0, 1.0, b) - 1.0))
+    # b a^(b-1), but 0 at 0^0: 0 * 0^-1 would be nan, at some higher order of a^2 too.
+    corner = logical_and(a == 0, b == 0)
+    return g * where(corner, 0.0, b * _pow(a, where(corner, 1.0, b) - 1.0))
 
 
 @_pow.vjp("b")
@@ -43,14 +45,15 @@ def _(g, x, exponent):
 def pow(a, b):
     """a to the power b. d/da = b a^(b-1), d/db = a^b log(a).
 
-    Both are 0 where the formula has 0 times infinity: d/da at b = 0, d/db at a = 0.
+    Both are 0 where the formula has 0 times infinity: d/da at 0^0, d/db at a = 0.
     Negative a with an array b that requires a gradient gives nan, as NumPy's log does.
 
     >>> tg.pow(tg.tensor([2.0, 3.0]), 2)
     tensor([4., 9.])
     """
     if is_number(b):
-        return _pow_static(a, exponent=b)
+        weak = isinstance(a, Variable) and hasattr(b, "item")  # a NumPy scalar
+        return _pow_static(a, exponent=b.item() if weak else b)
     return _pow(a, b)
 
 
@@ -86,12 +89,12 @@ def hypot(a, b):
 
 @hypot.vjp("a")
 def _(g, a, out):
-    return g * (a / where(out == 0, 1.0, out))
+    return g * where(out == 0, 0.0, a / where(out == 0, 1.0, out))
 
 
 @hypot.vjp("b")
 def _(g, b, out):
-    return g * (b / where(out == 0, 1.0, out))
+    return g * where(out == 0, 0.0, b / where(out == 0, 1.0, out))
 
 
 @primitive

@@ -21,7 +21,7 @@ from .elementwise import abs, sign
 from .joining import concatenate
 from .powers import pow
 from .shaping import _reshape, flip, moveaxis
-from .softmaxes import softmax
+from .softmaxes import rows_of, softmax
 
 
 def _spread(g, x_shape, axis):
@@ -254,7 +254,7 @@ def cumsum(x, axis=None):
 
 @primitive(name="logsumexp")
 def _logsumexp(x):
-    rows = x.reshape(-1, x.shape[-1])
+    rows, _ = rows_of(x, -1)
     return backend_of(x).logsumexp(rows).reshape(x.shape[:-1])
 
 
@@ -311,7 +311,7 @@ def norm(x, ord=2, axis=None, keepdims=False):
     ord: 2 for the Euclidean norm, 1, inf, -inf, 0 (the number of non-zeros, without a
         gradient), or any p > 0: sum(|x|^p)^(1/p).
 
-    The gradient of the 2-norm is x / norm, and 0 at 0, where there is a kink.
+    The gradient of the 2-norm is x / norm. At 0, where norms have a kink, it is 0.
 
     >>> tg.norm(tg.tensor([3.0, 4.0]))
     tensor(5.)
@@ -330,4 +330,5 @@ def norm(x, ord=2, axis=None, keepdims=False):
         return (max if ord > 0 else min)(abs(x), axes, keepdims)
     if ord == 1:
         return _sum(abs(x), axis=axes, keepdims=keepdims)
-    return pow(_sum(pow(abs(x), ord), axis=axes, keepdims=keepdims), 1.0 / ord)
+    total = _sum(pow(abs(x), ord), axis=axes, keepdims=keepdims)
+    return where(total == 0, 0.0, pow(where(total == 0, 1.0, total), 1.0 / ord))

@@ -11,7 +11,7 @@ from math import prod
 from ..autograd import primitive
 from ..autograd.core_ops import broadcast_to as _broadcast_to
 from ..backends import namespace
-from .axes import check_axes, check_axis
+from .axes import check_axes, check_axis, check_lengths
 
 
 @primitive(name="reshape")
@@ -31,8 +31,7 @@ def reshape(x, shape):
     tensor([[0., 1.],
             [2., 3.]])
     """
-    shape = (shape,) if hasattr(shape, "__index__") else tuple(shape)
-    shape = tuple(operator.index(n) for n in shape)
+    shape = check_lengths("reshape", "shape", shape)
     known, size = prod(n for n in shape if n != -1), prod(x.shape)
     if shape.count(-1) > 1 or any(n < -1 for n in shape):
         raise ValueError(
@@ -158,8 +157,7 @@ def broadcast_to(x, shape):
     tensor([[1., 2.],
             [1., 2.]])
     """
-    shape = (shape,) if hasattr(shape, "__index__") else tuple(shape)
-    return _broadcast_to(x, shape=shape)
+    return _broadcast_to(x, shape=check_lengths("broadcast_to", "shape", shape))
 
 
 @primitive(name="flip")
@@ -210,9 +208,11 @@ def tile(x, reps):
     >>> tg.tile(tg.tensor([1.0, 2.0]), 2)
     tensor([1., 2., 1., 2.])
     """
-    reps = (reps,) if hasattr(reps, "__index__") else tuple(reps)
+    reps = check_lengths("tile", "reps", reps)
+    if any(n < 0 for n in reps):
+        raise ValueError(f"tile: reps was given as {reps}; expected 0 or more")
     ndim = max(x.ndim, len(reps))
-    reps = (1,) * (ndim - len(reps)) + tuple(operator.index(n) for n in reps)
+    reps = (1,) * (ndim - len(reps)) + reps
     shape = (1,) * (ndim - x.ndim) + tuple(x.shape)
     apart = _reshape(x, shape=tuple(n for length in shape for n in (1, length)))
     pairs = tuple(n for pair in zip(reps, shape, strict=True) for n in pair)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from ..autograd import primitive
 from ..autograd.core_ops import sum_to
 from ..backends import backend_of, namespace
+from ..backends.dtypes import get_default_dtype, is_floating
 from .axes import check_axis
 from .elementwise import exp
 
 
 def rows_of(x, axis):
-    """x as rows (n, C) with `axis` last, and a function that puts rows back."""
+    """x as rows (n, C) with `axis` last, and a function that puts rows back.
+
+    Integers become the default dtype.
+    """
     xp = namespace(x)
+    x = x if is_floating(x.dtype) else x.astype(get_default_dtype())
     last = xp.moveaxis(x, axis, -1)
     rows = last.reshape(-1, x.shape[axis]) if x.size else last.reshape(0, x.shape[axis])
     return rows, lambda out: xp.moveaxis(out.reshape(last.shape), -1, axis)

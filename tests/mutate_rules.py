@@ -1,0 +1,421 @@
+"""Would the op table notice a wrong gradient rule? Break every rule, and see.
+
+    python tests/mutate_rules.py [--quick]
+
+Every gradient rule of the package, fused bodies and the helpers they call are changed
+in one place at a time: a sign flipped, a factor, a term or a call dropped, an axis or
+another constant moved, a branch or a comparison turned. The mutant takes the rule's
+place in the running process, and the rows of the op table that reach it are checked. A
+mutant that no check notices survives. Exits with 1 if one does that is not listed in
+EQUIVALENT with its reason, or if a listed one is caught or gone.
+
+--quick takes every tenth mutant only.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).parent)]
+
+import numpy as np
+import op_checks as checks
+from op_table import KINKS, ROWS, Kink, Row
+
+from tinygrad_softmax import ops
+from tinygrad_softmax.autograd import PRIMITIVES, graph
+
+ROWS_EACH = 6  # rows that a mutant is tried on; kinks beside them
+SECONDS_EACH = 10  # for a mutant that never ends
+
+# A mutant here changes no derivative. The key is what is printed for a survivor.
+EQUIVALENT: dict[str, str] = {}
+
+
+# -- what is mutated -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A function whose code is part of a gradient: a rule, or a helper of rules.
+
+    functions: those made from this source (a rule in a loop is several).
+    ops: the primitives whose gradients it is part of.
+    """
+
+    label: str
+    path: Path
+    tree: ast.AST
+    functions: list[FunctionType]
+    ops: list[Any]
+
+
+def targets() -> list[Target]:
+    found: dict[tuple, Target] = {}
+    ours = [op for op in PRIMITIVES if op.__module__.startswith("tinygrad_softmax")]
+    for op in ours:
+        for kind, table in (("vjp", op.formulas), ("fused", op.fused_bodies)):
+            for inputs, rule in table.items():
+                label = f"{op.__name__}.{kind}({', '.join(inputs)})"
+                add_target(found, label, rule, op)
+                for helper in helpers_of(rule):
+                    add_target(found, helper.__name__, helper, op)
+    return list(found.values())
+
+
+def add_target(found: dict, label: str, function: FunctionType, op: Any) -> None:
+    key = (function.__code__.co_filename, function.__code__.co_firstlineno, label)
+    known = [t for k, t in found.items() if k[:2] == key[:2]]
+    if not known:
+        path = Path(function.__code__.co_filename)
+        found[key] = Target(label, path, source_of(function.__code__), [], [])
+        known = [found[key]]
+    if not any(function is each for each in known[0].functions):
+        known[0].functions.append(function)
+    if not any(op is each for each in known[0].ops):
+        known[0].ops.append(op)
+
+
+def helpers_of(rule: FunctionType) -> list[FunctionType]:
+    """The private functions of ops/ that a rule calls, and those that they call.
+
+    Of a primitive that is not differentiable (a mask, a count) it is the forward.
+    """
+    seen: list[FunctionType] = []
+    stack = [rule]
+    while stack:
+        function = stack.pop()
+        for name in names_in(function.__code__):
+            value = function.__globals__.get(name)
+            if hasattr(value, "formulas"):
+                value = value.forward if not value.differentiable else None
+            if not isinstance(value, FunctionType) or name in ops.__all__:
+                continue
+            if value.__module__.startswith("tinygrad_softmax.ops") and value not in seen:
+                seen.append(value)
+                stack.append(value)
+    return seen
+
+
+def names_in(code: CodeType) -> list[str]:
+    inner = [c for c in code.co_consts if isinstance(c, CodeType)]
+    return [*code.co_names, *(name for each in inner for name in names_in(each))]
+
+
+@cache
+def tree_of(path: str) -> ast.Module:
+    return ast.parse(Path(path).read_text(encoding="utf-8"))
+
+
+def source_of(code: CodeType) -> ast.AST:
+    """The function's syntax tree: a FunctionDef or a Lambda."""
+    for node in ast.walk(tree_of(code.co_filename)):
+        if isinstance(node, ast.Lambda):
+            line = node.lineno
+        elif isinstance(node, ast.FunctionDef):
+            line = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+        else:
+            continue
+        if line == code.co_firstlineno:
+            return node
+    raise LookupError(f"no source at {code.co_filename}:{code.co_firstlineno}")
+
+
+# -- mutants -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Mutant:
+    target: Target
+    key: str
+    line: int
+    tree: ast.AST
+
+    def code(self) -> CodeType:
+        return compiled(self.tree)
+
+
+def mutants_of(target: Target) -> Iterator[Mutant]:
+    tree = bare(target.tree)
+    nodes, counts = list(ast.walk(tree)), {}
+    skipped = {id(n) for r in nodes if isinstance(r, ast.Raise) for n in ast.walk(r)}
+    for i, node in enumerate(nodes):
+        if id(node) in skipped:
+            continue
+        for new in variants(node):
+            before, after = ast.unparse(node), ast.unparse(new)
+            key = f"{target.label}: {before} -> {after}"
+            counts[key] = counts.get(key, 0) + 1
+            key += f" (number {counts[key]})" if counts[key] > 1 else ""
+            mutated = replaced(tree, i, new)
+            yield Mutant(target, key, getattr(node, "lineno", 0), mutated)
+
+
+def bare(tree: ast.AST) -> ast.AST:
+    """Without what is no part of the computation: decorators, types, docstring."""
+    tree = copy.deepcopy(tree)
+    if isinstance(tree, ast.FunctionDef):
+        tree.decorator_list, tree.returns = [], None
+        if ast.get_docstring(tree) is not None:
+            del tree.body[0]
+        for argument in (*tree.args.args, *tree.args.kwonlyargs):
+            argument.annotation = None
+        tree.args.defaults = []
+        tree.args.kw_defaults = [None] * len(tree.args.kwonlyargs)
+    return tree
+
+
+def replaced(tree: ast.AST, number: int, new: ast.AST) -> ast.AST:
+    """A copy of the tree with node `number`, in ast.walk's order, replaced."""
+    tree = copy.deepcopy(tree)
+    nodes = list(ast.walk(tree))
+    old = nodes[number]
+    for parent in nodes:
+        for name, value in ast.iter_fields(parent):
+            if value is old:
+                setattr(parent, name, new)
+            elif isinstance(value, list):
+                setattr(parent, name, [new if each is old else each for each in value])
+    return ast.fix_missing_locations(tree)
+
+
+def compiled(tree: ast.AST) -> CodeType:
+    if isinstance(tree, ast.Lambda):
+        tree = ast.Assign([ast.Name("_mutant", ast.Store())], copy.deepcopy(tree))
+    else:
+        tree = copy.deepcopy(tree)
+        tree.name = "_mutant"
+    module = ast.fix_missing_locations(ast.Module([tree], []))
+    space: dict[str, Any] = {}
+    exec(compile(module, "<mutant>", "exec"), space)
+    return space["_mutant"].__code__
+
+
+SWAPPED: dict[type, type] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Div: ast.Mult,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+OPPOSITE = {ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.GtE: ast.LtE}
+
+
+def variants(node: ast.AST) -> Iterator[ast.AST]:
+    """What could stand in place of a node."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.Not)):
+        yield node.operand
+    elif isinstance(node, ast.BinOp):
+        yield node.left
+        if not isinstance(node.op, (ast.Div, ast.Pow)):
+            yield node.right
+        if type(node.op) in SWAPPED:
+            yield ast.BinOp(node.left, SWAPPED[type(node.op)](), node.right)
+        if isinstance(node.op, ast.MatMult):
+            yield ast.BinOp(node.right, node.op, node.left)
+    elif isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPPED:
+        for table in (SWAPPED, OPPOSITE):
+            if type(node.ops[0]) in table:
+                new = table[type(node.ops[0])]()
+                yield ast.Compare(node.left, [new], node.comparators)
+    elif isinstance(node, ast.BoolOp):
+        yield ast.BoolOp(SWAPPED[type(node.op)](), node.values)
+    elif isinstance(node, ast.Constant):
+        yield from constants(node.value)
+    elif isinstance(node, ast.Call):
+        yield from calls(node)
+    elif isinstance(node, ast.IfExp):
+        yield node.body
+        yield node.orelse
+    elif isinstance(node, ast.If):
+        for answer in (True, False):
+            yield ast.If(ast.Constant(answer), node.body, node.orelse)
+    elif isinstance(node, ast.Return) and node.value is not None:
+        values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+        for i, value in enumerate(values):
+            if isinstance(value, ast.IfExp):
+                new: ast.expr = copy.deepcopy(value)
+                new.body = ast.UnaryOp(ast.USub(), value.body)  # type: ignore[attr-defined]
+            else:
+                new = ast.UnaryOp(ast.USub(), value)
+            if isinstance(node.value, ast.Tuple):
+                new = ast.Tuple([*values[:i], new, *values[i + 1 :]], ast.Load())
+            yield ast.Return(new)
+
+
+def constants(value: Any) -> Iterator[ast.AST]:
+    if isinstance(value, bool):
+        yield ast.Constant(not value)
+    elif isinstance(value, int):
+        yield ast.Constant(value + 1)
+        yield ast.Constant(value - 1)
+    elif isinstance(value, float):
+        yield ast.Constant(2.0 * value if value else 1.0)
+
+
+def calls(node: ast.Call) -> Iterator[ast.AST]:
+    args = node.args
+    name = node.func.id if isinstance(node.func, ast.Name) else ""
+    if any(isinstance(each, ast.Starred) for each in args):
+        return
+    if name == "where":
+        yield args[1]
+        yield args[2]
+        yield ast.Call(node.func, [args[0], args[2], args[1]], [])
+    elif args:
+        yield args[0]
+        if name in ("_matmul", "zip") and len(args) > 1:
+            yield ast.Call(node.func, [args[1], args[0], *args[2:]], node.keywords)
+
+
+# -- who would notice ---------------------------------------------------------------------------
+
+
+class Reach:
+    """Which rows and kinks reach which primitive."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Row, list[Any], float]] = []
+        self.kinks: list[tuple[Kink, list[Any]]] = []
+        for row in ROWS:
+            if not row.differentiable:
+                continue
+            start = time.perf_counter()
+            reached = checks.primitives_of(row, "cpu")
+            self.rows.append((row, reached, time.perf_counter() - start))
+        for kink in KINKS:
+            seen = checks.Seen()
+            with graph.observing(seen):
+                checks.check_kink(kink, "cpu")
+            self.kinks.append((kink, seen.ops))
+
+    def of(self, target: Target) -> tuple[list[Row], list[Kink]]:
+        """The op's own rows first, then quick ones."""
+        own = {op.__name__ for op in target.ops}
+        wanted = {id(op) for op in target.ops}
+        rows = [
+            (row.name not in own, cost, i, row)
+            for i, (row, reached, cost) in enumerate(self.rows)
+            if wanted & set(map(id, reached))
+        ]
+        kinks = [kink for kink, reached in self.kinks if wanted & set(map(id, reached))]
+        rows.sort()
+        first = [row for not_own, _, _, row in rows if not not_own]
+        rest = [row for not_own, _, _, row in rows if not_own]
+        return first + rest[: max(0, ROWS_EACH - len(first))], kinks
+
+
+def is_noticed(mutant: Mutant, rows: list[Row], kinks: list[Kink]) -> bool:
+    """Whether a check fails, in any way, with the mutant in place."""
+    with in_place(mutant):
+        try:
+            signal.alarm(SECONDS_EACH)
+            for kink in kinks:
+                checks.check_kink(kink, "cpu")
+            for check in CHECKS:
+                for row in rows:
+                    for k in range(len(row.cases)):
+                        if row.floating[k]:
+                            check(row, k, "cpu")
+        except Exception:
+            return True
+        finally:
+            signal.alarm(0)
+    return False
+
+
+def half_precision(row: Row, k: int, device: str) -> None:
+    if row.takes(k, np.float16):
+        checks.check_dtypes(row, k, device, np.float16)
+
+
+CHECKS: tuple[Callable, ...] = (
+    checks.check_first,
+    checks.check_recorded,
+    checks.check_second,
+    checks.check_alone,
+    half_precision,
+)
+
+
+class in_place:  # noqa: N801
+    """Every function of the target runs the mutant's code, until the block ends."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.functions = mutant.target.functions
+        self.before = [function.__code__ for function in self.functions]
+        self.code = mutant.code()
+
+    def __enter__(self) -> None:
+        for function in self.functions:
+            function.__code__ = self.code
+
+    def __exit__(self, *exc: object) -> None:
+        for function, code in zip(self.functions, self.before, strict=True):
+            function.__code__ = code
+
+
+def too_long(*_: Any) -> None:
+    raise TimeoutError("the mutant never ends")
+
+
+# -- the run -------------------------------------------------------------------------------
+
+
+def main() -> int:
+    quick = "--quick" in sys.argv[1:]
+    warnings.simplefilter("error")
+    signal.signal(signal.SIGALRM, too_long)
+    start = time.perf_counter()
+    reach, survivors, listed, number = Reach(), [], set(), 0
+    mutants = [m for target in targets() for m in mutants_of(target)]
+    chosen = mutants[::10] if quick else mutants
+    print(f"{len(chosen)} mutants of {len(targets())} rules and helpers", flush=True)
+    with np.errstate(all="raise", under="ignore"):
+        for number, mutant in enumerate(chosen, 1):
+            rows, kinks = reach.of(mutant.target)
+            if not rows and not kinks:
+                raise LookupError(f"no row reaches {mutant.target.label}")
+            if not is_noticed(mutant, rows, kinks):
+                (listed.add if mutant.key in EQUIVALENT else survivors.append)(
+                    mutant.key if mutant.key in EQUIVALENT else mutant
+                )
+            if number % 200 == 0:
+                print(f"  {number}, {time.perf_counter() - start:.0f} s", flush=True)
+    caught = len(chosen) - len(survivors) - len(listed)
+    print(
+        f"{caught} caught, {len(listed)} equivalent, {len(survivors)} survived, "
+        f"in {time.perf_counter() - start:.0f} s"
+    )
+    for mutant in survivors:
+        place = f"{mutant.target.path.name}:{mutant.line}"
+        print(f"survived: {place}: {mutant.key}")
+    stale = [] if quick else [key for key in EQUIVALENT if key not in listed]
+    for key in stale:
+        print(f"listed as equivalent, but caught or gone: {key}")
+    return 1 if survivors or stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,519 @@
+"""What the softmax cross-entropy means: its table, its options, its errors."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cross_entropy_reference import reference
+from hypothesis import given, settings
+from pytorch_cases import CROSS_ENTROPY
+
+import tinygrad_softmax as tg
+from tinygrad_softmax.testing import check_grads
+from tinygrad_softmax.testing import strategies as st
+
+LABELS = st.LABEL_DTYPES
+NAN, INF = float("nan"), float("inf")
+by_order = pytest.mark.parametrize("create_graph", [False, True])
+
+
+def put(array, device, **options):
+    return tg.tensor(array, device=device, **options)
+
+
+def values(problem, device, create_graph=False):
+    """(Loss, gradient) of a problem, as NumPy arrays."""
+    x = tg.asarray(problem.logits, device=device).detach().requires_grad_()
+    loss = problem.loss(x)
+    gradient = tg.grad(loss.sum(), x, create_graph=create_graph)
+    return loss.detach().numpy(), gradient.detach().numpy()
+
+
+# -- the table of meanings -------------------------------------------------------------
+
+
+def assert_is_reference(problem, loss, gradient):
+    wanted_loss, wanted = reference(problem.logits, problem.target, **problem.options)
+    dtype = problem.logits.dtype
+    wide = np.float32 if dtype == np.float16 else dtype
+    assert loss.dtype == wide
+    assert gradient.dtype == dtype
+    assert loss.shape == np.shape(wanted_loss)
+    assert gradient.shape == problem.logits.shape
+    rows = np.moveaxis(problem.logits.astype(np.float64), problem.axis, -1)
+    rows = rows.reshape(-1, rows.shape[-1])
+    spread = 1.0 + max((np.ptp(row[np.isfinite(row)]) for row in rows), default=0.0)
+    close = 100 * spread * np.finfo(wide).eps
+    np.testing.assert_allclose(loss, wanted_loss, rtol=close, atol=close)
+    close += np.finfo(dtype).eps
+    np.testing.assert_allclose(gradient, wanted, rtol=close, atol=close)
+
+
+@settings(max_examples=200)
+@given(problem=st.softmax_problems(infinite=True, degenerate=True))
+@by_order
+def test_it_is_the_table(device, create_graph, problem):
+    assert_is_reference(problem, *values(problem, device, create_graph))
+
+
+def test_the_reference_itself():
+    """Each kind of row, worked out by hand from softmax([0, log 3]) = [1/4, 3/4]."""
+    x = np.array([[0.0, math.log(3.0)], [0.0, 0.0]])
+    a, b, c = math.log(4.0), math.log(4.0 / 3.0), math.log(2.0)
+
+    def check(target, loss, gradient, **options):
+        found = reference(x, np.array(target), **options)
+        np.testing.assert_allclose(found[0], loss, rtol=1e-15)
+        np.testing.assert_allclose(found[1], gradient, rtol=1e-15, atol=1e-16)
+
+    check([0, 1], (a + c) / 2, [[-0.375, 0.375], [0.25, -0.25]])
+    check([0, 1], a + c, [[-0.75, 0.75], [0.5, -0.5]], reduction="sum")
+    options = {"weight": [2.0, 3.0]}
+    check([0, 1], (2 * a + 3 * c) / 5, [[-0.3, 0.3], [0.3, -0.3]], **options)
+    options["ignore_index"] = 1
+    check([0, 1], a, [[-0.75, 0.75], [0, 0]], **options)
+    options = {"label_smoothing": 0.5, "reduction": "none"}
+    check([0, 1], [(3 * a + b) / 4, c], [[-0.5, 0.5], [0.25, -0.25]], **options)
+    options["weight"] = [2.0, 4.0]
+    wanted = [[0.625 - 1.5, 1.875 - 1.0], [1.75 - 0.5, 1.75 - 3.0]]
+    check([0, 1], [(6 * a + 4 * b) / 4, 3.5 * c], wanted, **options)
+    rows = [[0.5, 1.0], [2.0, 0.0]]
+    wanted = [[(0.375 - 0.5) / 2, (1.125 - 1.0) / 2], [-0.5, 0.5]]
+    check(rows, (0.5 * a + b + 2 * c) / 2, wanted)
+
+
+@pytest.mark.parametrize("name", CROSS_ENTROPY)
+def test_pytorchs_own_answers(name, device):
+    logits, target, options = CROSS_ENTROPY[name]
+    path = Path(__file__).with_name("pytorch_answers.json")
+    answer = json.loads(path.read_text("utf-8"))["cross_entropy"][name]
+    if np.asarray(target).dtype.kind in "iu":
+        options = {"ignore_index": -100, **options}
+    x = put(logits, device, requires_grad=True)
+    axis = 0 if logits.ndim == 1 else 1
+    loss = tg.softmax_cross_entropy(x, put(target, device), axis=axis, **options)
+    loss.sum().backward()
+    np.testing.assert_allclose(loss.detach().numpy(), answer["loss"], rtol=1e-13)
+    np.testing.assert_allclose(x.grad.numpy(), answer["grad"], rtol=1e-12, atol=1e-15)
+
+
+# -- derivatives -----------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(problem=st.softmax_problems(infinite=True))
+def test_derivatives_of_the_logits(device, problem):
+    check_grads(problem.loss, tg.asarray(problem.logits, device=device))
+
+
+@settings(max_examples=30)
+@given(
+    problem=st.softmax_problems(
+        targets=["probabilities", "values"], dtypes=["float64", "float32"], max_side=2
+    )
+)
+def test_derivatives_of_the_target_too(device, problem):
+    logits = tg.asarray(problem.logits, device=device)
+    check_grads(problem.loss, logits, tg.asarray(problem.target, device=device))
+
+
+@settings(max_examples=15)
+@given(
+    problem=st.softmax_problems(
+        dtypes=["float64"], max_ndim=2, max_side=2, max_classes=3, extreme=False
+    )
+)
+def test_third_derivatives(device, problem):
+    check_grads(problem.loss, tg.asarray(problem.logits, device=device), order=3)
+
+
+@by_order
+@pytest.mark.parametrize("weight", [None, [1.0, 0.0, 2.0]])
+def test_the_gradient_of_a_target(weight, create_graph, device):
+    """-(1 - e) w lp over the number of rows; 0 for a class of weight 0 (0 x -inf)."""
+    logits = np.array([[1.0, -INF, 3.0], [0.5, -0.25, 0.0]])
+    rows = np.array([[0.5, 0.0, 0.5], [0.25, 0.5, 0.25]])
+    if weight is None:
+        logits[0, 1] = -2.0
+    t = put(rows, device, requires_grad=True)
+    loss = tg.softmax_cross_entropy(
+        put(logits, device), t, weight=weight, label_smoothing=0.0 if weight else 0.25
+    )
+    found = tg.grad(loss, t, create_graph=create_graph).detach().numpy()
+    lp = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    w = np.ones(3) if weight is None else np.array(weight)
+    factor = -1.0 if weight else -0.75
+    wanted = factor * np.where(w == 0, 0.0, w * np.where(w == 0, 0.0, lp)) / 2
+    np.testing.assert_allclose(found, wanted, rtol=1e-14)
+
+
+# -- rows that do not count ------------------------------------------------------------
+
+
+@by_order
+@pytest.mark.parametrize(
+    ("rows", "labels", "options"),
+    [
+        (2, [-1, -1], {"ignore_index": -1}),
+        (2, [1, 1], {"ignore_index": 1, "weight": [1.0, 2.0, 3.0]}),
+        (2, [1, 1], {"weight": [1.0, 0.0, 2.0]}),
+        (3, [1, 1, 5], {"weight": [1.0, 0.0, 2.0], "ignore_index": 5}),
+        (0, [], {}),
+        (0, [], {"weight": [1.0, 2.0, 3.0], "ignore_index": -1}),
+    ],
+)
+def test_a_mean_over_nothing(rows, labels, options, create_graph, device):
+    """Is nan, and its gradient is exactly 0; the sum is 0, and no warning escapes."""
+    logits = np.random.default_rng(0).normal(size=(rows, 3)).astype(np.float32)
+    target = put(np.array(labels, dtype=np.int64), device)
+    for reduction, wanted in (("mean", NAN), ("sum", 0.0), ("none", 0.0)):
+        x = put(logits, device, requires_grad=True)
+        loss = tg.softmax_cross_entropy(x, target, reduction=reduction, **options)
+        assert loss.shape == ((rows,) if reduction == "none" else ())
+        np.testing.assert_array_equal(
+            loss.detach().numpy(), np.full(loss.shape, wanted)
+        )
+        gradient = tg.grad(loss.sum(), x, create_graph=create_graph)
+        np.testing.assert_array_equal(gradient.detach().numpy(), np.zeros((rows, 3)))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_no_rows_of_target_values(reduction, device):
+    x = put(np.zeros((0, 3)), device, requires_grad=True)
+    t = put(np.zeros((0, 3)), device, requires_grad=True)
+    loss = tg.softmax_cross_entropy(x, t, reduction=reduction)
+    assert loss.shape == ((0,) if reduction == "none" else ())
+    if reduction != "none":
+        assert math.isnan(loss.item()) == (reduction == "mean")
+    loss.sum().backward()
+    assert x.grad.shape == t.grad.shape == (0, 3)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_what_an_ignored_row_holds_does_not_matter(reduction, device):
+    """At any order: 0 times nan, or times inf, is not 0."""
+    logits = np.array([[1.0, 2.0, 3.0], [NAN, INF, 0.0], [0.0, -INF, 1.0], [-INF] * 3])
+    labels = np.array([0, 9, 2, 9])
+    kept = logits[[0, 2]]
+
+    def derivatives(logits, labels):
+        x = put(logits, device, requires_grad=True)
+        target = put(labels, device)
+        loss = tg.softmax_cross_entropy(
+            x, target, ignore_index=9, reduction=reduction, weight=[1.0, 2.0, 3.0]
+        )
+        plain = tg.grad(loss.sum(), x, retain_graph=True)
+        first = tg.grad(loss.sum(), x, create_graph=True)
+        second = tg.grad((first * first).sum(), x, create_graph=True)
+        third = tg.grad((second * second).sum(), x)
+        return [each.detach().numpy() for each in (plain, first, second, third)]
+
+    found = derivatives(logits, labels)
+    for each, wanted in zip(found, derivatives(kept, labels[[0, 2]]), strict=True):
+        np.testing.assert_array_equal(each[[0, 2]], wanted)
+        np.testing.assert_array_equal(each[[1, 3]], np.zeros((2, 3)))
+
+
+@by_order
+def test_what_arrives_at_an_ignored_row_does_not_matter(create_graph, device):
+    """The square root of its loss has an infinite derivative."""
+    x = put(np.array([[1.0, 2.0], [3.0, 4.0]]), device, requires_grad=True)
+    target = put(np.array([0, -1]), device)
+    losses = tg.softmax_cross_entropy(x, target, ignore_index=-1, reduction="none")
+    infinite = put(np.array([1.0, INF]), device)
+    gradient = tg.grad(losses, x, infinite, create_graph=create_graph)
+    np.testing.assert_array_equal(gradient.detach().numpy()[1], [0.0, 0.0])
+
+
+# -- labels ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", LABELS)
+def test_labels_of_every_integer_dtype(dtype, device):
+    logits = np.random.default_rng(0).normal(size=(5, 3))
+    ignored = 100 if dtype.startswith("u") else -100
+    wanted = reference(logits, np.array([0, 2, ignored, 1, 1]), ignore_index=ignored)
+    x = put(logits, device, requires_grad=True)
+    labels = put(np.array([0, 2, ignored, 1, 1]).astype(dtype), device)
+    loss = tg.softmax_cross_entropy(x, labels, ignore_index=ignored)
+    loss.backward()
+    np.testing.assert_allclose(loss.item(), wanted[0], rtol=1e-14)
+    np.testing.assert_allclose(x.grad.numpy(), wanted[1], rtol=1e-13)
+
+
+def read(loss):
+    """A GPU reports a bad label when a value is read."""
+    return loss.detach().numpy()
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "labels", "options", "text"),
+    [
+        ((4, 3), -1, [0, 1, 5, -1], {}, r"label in row 2 is 5, .* 3 classes .*0\.\.2"),
+        ((4, 3), -1, [0, -1, 1, 9], {}, r"label in row 1 is -1, .* 0\.\.2; mend"),
+        ((4, 3), -1, [0, -9, -1, 2], {"ignore_index": -9}, r"row 2 is -1, .*index=-9;"),
+        ((4, 3), -1, [0, 2, 2, 3], {"ignore_index": 1}, r"row 3 is 3, .*index=1;"),
+        ((2, 2, 3), -1, [[0, 1], [2, 3]], {}, r"label in row \(1, 1\) is 3,"),
+        ((2, 3, 2), 1, [[0, 1], [7, 7]], {}, r"label in row \(1, 0\) is 7,"),
+        ((3, 2, 2), 0, [[0, -2], [7, 7]], {}, r"label in row \(0, 1\) is -2,"),
+        ((3,), 0, 3, {}, r"the label is 3, .* 3 classes .*0\.\.2"),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int8"])
+def test_a_label_out_of_range(shape, axis, labels, options, text, dtype, device):
+    x = put(np.zeros(shape), device, requires_grad=True)
+    target = put(np.array(labels).astype(dtype), device)
+    for reduction in ("mean", "sum", "none"):
+        with pytest.raises(IndexError, match=text):
+            read(
+                tg.softmax_cross_entropy(
+                    x, target, axis=axis, reduction=reduction, **options
+                )
+            )
+        with pytest.raises(IndexError, match=text), tg.no_grad():
+            read(tg.softmax_cross_entropy(x, target, axis=axis, **options))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "label"), [("uint8", 255), ("uint16", 65535), ("uint64", 2**64 - 1)]
+)
+def test_minus_one_in_an_unsigned_dtype(dtype, label, device):
+    """Is out of range, and not the last class."""
+    labels = put(np.array([0, label], dtype=dtype), device)
+    for options in ({}, {"ignore_index": -1}):
+        with pytest.raises(IndexError, match="the label in row 1 is"):
+            read(
+                tg.softmax_cross_entropy(
+                    put(np.zeros((2, 3)), device), labels, **options
+                )
+            )
+
+
+def test_a_bad_label_leaves_the_logits_and_the_graph_alone(device):
+    x = put(np.array([[1.0, 2.0]]), device, requires_grad=True)
+    with pytest.raises(IndexError):
+        read(tg.softmax_cross_entropy(x, put([2], device)))
+    tg.softmax_cross_entropy(x, put([1], device)).backward()
+    np.testing.assert_allclose(x.grad.numpy(), [[0.26894142, -0.26894142]])
+
+
+# -- what is refused -------------------------------------------------------------------
+
+
+def eye(dtype):
+    return np.eye(4, 3).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "text"),
+    [
+        (eye("int64"), TypeError, r"mend: one-hot .*\.astype\(float\)"),
+        (eye("uint8"), TypeError, r"one-hot.*\.astype\(float\)"),
+        (eye("bool"), TypeError, r"one-hot.*\.astype\(float\)"),
+        (np.zeros(4), TypeError, r"float64 of shape \(4,\).*mend: \.astype\(int\)"),
+        (np.zeros(4, bool), TypeError, r"bool of shape \(4,\).*mend: \.astype\(int\)"),
+        (np.zeros(3, int), ValueError, r"int64 of shape \(3,\); .* shape \(4,\)"),
+        (np.zeros((4, 1), int), ValueError, r"shape \(4, 1\); .* shape \(4,\)"),
+        (
+            np.zeros((3, 4)),
+            ValueError,
+            r"\(3, 4\); .* floating values of shape \(4, 3\)",
+        ),
+        (
+            np.zeros((4, 1)),
+            ValueError,
+            r"\(4, 1\); .* floating values of shape \(4, 3\)",
+        ),
+    ],
+)
+def test_targets_that_fit_nowhere(target, error, text, device):
+    with pytest.raises(error, match=f"softmax_cross_entropy: the target is .*{text}"):
+        tg.softmax_cross_entropy(put(np.zeros((4, 3)), device), put(target, device))
+
+
+@pytest.mark.parametrize("target", [[0, 1], (0, 1), None, "01", True, 1.0])
+def test_targets_that_are_no_arrays(target):
+    with pytest.raises(TypeError, match=f"target is a {type(target).__name__};.*mend"):
+        tg.softmax_cross_entropy(tg.zeros((2, 3)), target)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"reduction": "avg"}, ValueError, "reduction was given as 'avg'; expected"),
+        ({"label_smoothing": 1.5}, ValueError, "label_smoothing was given as 1.5"),
+        ({"label_smoothing": -0.1}, ValueError, "label_smoothing was given as -0.1"),
+        ({"label_smoothing": NAN}, ValueError, "label_smoothing was given as nan"),
+        ({"weight": [1.0, 2.0]}, ValueError, r"weight has shape \(2,\).*\(3,\)"),
+        ({"ignore_index": 1.5}, TypeError, "ignore_index was given as 1.5; .*integer"),
+        ({"axis": 2}, ValueError, r"axis 2 is out of range for shape \(4, 3\)"),
+        ({"axis": 0}, ValueError, r"classes on axis 0; .*axis"),
+    ],
+)
+def test_options_that_mean_nothing(options, error, text, device):
+    x, labels = put(np.zeros((4, 3)), device), put([0, 1, 2, 0], device)
+    with pytest.raises(error, match=f"softmax_cross_entropy: .*{text}"):
+        tg.softmax_cross_entropy(x, labels, **options)
+
+
+@pytest.mark.parametrize(
+    ("logits", "error", "text"),
+    [
+        (np.zeros((4, 3), int), TypeError, r"logits are int64; .*mend: .*float"),
+        (np.zeros(()), ValueError, "0-dimensional"),
+        (np.zeros((4, 0)), ValueError, r"shape \(4, 0\) have no classes"),
+        ([[1.0, 2.0]], TypeError, r"logits are list; .*mend: tg.tensor"),
+    ],
+)
+def test_logits_that_are_none(logits, error, text):
+    with pytest.raises(error, match=f"softmax_cross_entropy: .*{text}"):
+        tg.softmax_cross_entropy(logits, np.zeros(4, int))
+
+
+def test_target_values_have_no_label_to_ignore(device):
+    x, t = put(np.zeros((4, 3)), device), put(np.zeros((4, 3)), device)
+    for ignore_index in (-100, 0):
+        with pytest.raises(ValueError, match=f"ignore_index={ignore_index} .*mend"):
+            tg.softmax_cross_entropy(x, t, ignore_index=ignore_index)
+
+
+def test_class_weights_are_constants(device):
+    x, labels = put(np.zeros((4, 3)), device), put([0, 1, 2, 0], device)
+    weight = put(np.ones(3), device, requires_grad=True)
+    with pytest.raises(TypeError, match=r"weight requires .*mend: weight\.detach\(\)"):
+        tg.softmax_cross_entropy(x, labels, weight=weight)
+    assert tg.softmax_cross_entropy(x, labels, weight=weight.detach()).item() > 1.0
+
+
+# -- softmax twice ---------------------------------------------------------------------
+
+
+def test_softmax_of_softmax_warns_once_per_place(device):
+    x = put(np.zeros((2, 3)), device, requires_grad=True)
+    labels = put([0, 1], device)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            tg.softmax_cross_entropy(tg.softmax(x), labels)
+    assert len(caught) == 1
+    assert caught[0].category is UserWarning
+    assert "mend: give it the scores (logits)" in str(caught[0].message)
+    assert caught[0].filename == __file__
+
+
+def test_what_only_looks_like_softmax_of_softmax(device):
+    """Warnings are errors in these tests."""
+    x = put(np.zeros((3, 3)), device, requires_grad=True)
+    labels = put([0, 1, 2], device)
+    tg.softmax_cross_entropy(tg.softmax(x, axis=0), labels, axis=1)
+    tg.softmax_cross_entropy(tg.log_softmax(x), labels)
+    tg.softmax_cross_entropy(tg.softmax(x) * 5.0, labels)
+    tg.softmax_cross_entropy(x, tg.softmax(x).detach())
+
+
+# -- where the logits come from --------------------------------------------------------
+
+
+def test_plain_arrays_in_plain_arrays_out():
+    logits, labels = np.array([[5.0, 2.0, -1.0, 3.0]], np.float32), np.array([1])
+    for reduction in ("mean", "sum", "none"):
+        loss = tg.softmax_cross_entropy(logits, labels, reduction=reduction)
+        assert isinstance(loss, (np.ndarray, np.float32))
+        assert loss.dtype == np.float32
+        np.testing.assert_allclose(loss, [3.1719353] if loss.shape else 3.1719353)
+    one = tg.softmax_cross_entropy(logits[0], np.int64(1))
+    np.testing.assert_allclose(one, 3.1719353)
+    with pytest.raises(
+        IndexError, match="softmax_cross_entropy: the label in row 0 is 4"
+    ):
+        tg.softmax_cross_entropy(logits, np.array([4]))
+
+
+def test_a_tensor_beside_plain_arrays():
+    logits, labels = np.zeros((2, 3)), np.array([0, 1])
+    x = tg.tensor(logits, requires_grad=True)
+    assert isinstance(tg.softmax_cross_entropy(x, labels), tg.Tensor)
+    assert isinstance(tg.softmax_cross_entropy(logits, tg.tensor(labels)), tg.Tensor)
+    t = tg.tensor(np.full((2, 3), 1 / 3), requires_grad=True)
+    tg.softmax_cross_entropy(logits, t).backward()
+    np.testing.assert_allclose(t.grad.numpy(), np.full((2, 3), math.log(3) / 2))
+
+
+def test_the_lectures_arrangement(device):
+    """Classes are rows and examples are columns there: a C x m matrix."""
+    predicted = np.array(
+        [[0.3, 0.5, 0.2], [0.2, 0.1, 0.3], [0.1, 0.2, 0.4], [0.4, 0.2, 0.1]]
+    )
+    y = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, 0]])
+    x = put(np.log(predicted), device, requires_grad=True)
+    for target in (y.astype(float), np.array([1, 2, 0])):
+        x.grad = None
+        loss = tg.softmax_cross_entropy(x, put(target, device), axis=0)
+        np.testing.assert_allclose(loss.item(), -math.log(0.2), rtol=1e-15)
+        loss.backward()
+        np.testing.assert_allclose(x.grad.numpy(), (predicted - y) / 3, atol=1e-16)
+
+
+LAYOUTS = {
+    "contiguous": lambda x: x,
+    "transposed": lambda x: np.ascontiguousarray(x.T).T,
+    "every other": lambda x: np.repeat(np.repeat(x, 2, 0), 3, -1)[::2, ..., ::3],
+    "backwards": lambda x: np.flip(np.flip(x).copy()),
+    "inner axes swapped": lambda x: np.swapaxes(np.swapaxes(x, 1, -1).copy(), 1, -1),
+    "broadcast": lambda x: np.broadcast_to(x[:1], x.shape),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("axis", [0, 1, 2, 3, -2])
+@pytest.mark.parametrize("kind", ["labels", "values"])
+def test_classes_on_any_axis_in_any_memory(layout, axis, kind, device):
+    generator = np.random.default_rng(0)
+    logits = LAYOUTS[layout](generator.normal(size=(3, 4, 2, 5)))
+    rows = np.delete(np.array(logits.shape), axis)
+    target = generator.integers(0, 2, rows)
+    if kind == "values":
+        target = LAYOUTS[layout](generator.normal(size=logits.shape))
+    x = tg.asarray(logits, device=device).detach().requires_grad_()
+    for reduction in ("mean", "none"):
+        x.grad = None
+        loss = tg.softmax_cross_entropy(
+            x, tg.asarray(target, device=device), axis=axis, reduction=reduction
+        )
+        loss.sum().backward()
+        wanted = reference(logits, target, axis=axis, reduction=reduction)
+        np.testing.assert_allclose(loss.detach().numpy(), wanted[0], rtol=1e-13)
+        np.testing.assert_allclose(x.grad.numpy(), wanted[1], rtol=1e-12, atol=1e-15)
+
+
+def test_logits_and_targets_are_never_written_to():
+    generator = np.random.default_rng(0)
+    logits, rows = generator.normal(size=(2, 50, 30))
+    labels, weight = np.arange(50) % 30, np.ones(30)
+    for array in (logits, rows, labels, weight):
+        array.flags.writeable = False
+    for target in (labels, rows):
+        for axis, arrays in ((1, (logits, target)), (0, (logits.T, target.T))):
+            x = tg.asarray(arrays[0], requires_grad=True)
+            t = tg.asarray(arrays[1])
+            loss = tg.softmax_cross_entropy(
+                x, t, axis=axis, weight=weight, label_smoothing=0.1
+            )
+            tg.grad(loss, x, create_graph=True)
+            loss.backward()
+            assert x.grad.array.flags.writeable
+
+
+def test_the_value_is_the_same_without_a_graph(device):
+    """The kernel that makes no gradient computes the same loss."""
+    x = put(np.random.default_rng(0).normal(size=(200, 7)), device, requires_grad=True)
+    labels = put(np.arange(200) % 7, device)
+    recorded = tg.softmax_cross_entropy(x, labels).item()
+    with tg.no_grad():
+        assert tg.softmax_cross_entropy(x, labels).item() == recorded
+    assert tg.softmax_cross_entropy(x.detach(), labels).item() == recorded
