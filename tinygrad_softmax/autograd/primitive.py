@@ -26,7 +26,7 @@ from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any, Protocol, overload
 
-from ..backends import backend_of, check_devices, several_devices, there
+from ..backends import backend_of, check_devices, is_number, several_devices, there
 from ..backends.dtypes import get_default_dtype, is_floating
 from .graph import Node, Variable, current_observer, is_grad_enabled
 from .rules import RESERVED, add_rule, make_plan
@@ -216,6 +216,8 @@ def _general_call(
                     f"carries no gradient; mend: give a plain value, "
                     f"{key}=tensor.item() or {key}=tensor.numpy()"
                 )
+            if is_number(value) and hasattr(value, "item"):
+                statics[key] = value.item()  # NumPy's scalars are weak here too
         if like is None:
             out = forward(*inputs, **statics)
             return out[0] if this.residuals else out

@@ -525,7 +525,7 @@ def leaky_relu(x, negative_slope=0.01):
     >>> tg.leaky_relu(tg.tensor([-2.0, 3.0]))
     tensor([-0.02,  3.  ])
     """
-    return _leaky_relu(x, negative_slope=float(negative_slope))
+    return _leaky_relu(x, negative_slope=negative_slope)
 
 
 @primitive(name="elu")
@@ -547,7 +547,7 @@ def elu(x, alpha=1.0):
     >>> tg.elu(tg.tensor([-1.0, 3.0]))
     tensor([-0.6321206,  3.       ])
     """
-    return _elu(x, alpha=float(alpha))
+    return _elu(x, alpha=alpha)
 
 
 @primitive
