@@ -26,13 +26,13 @@ from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any, Protocol, overload
 
-from ..backends import backend_of, check_devices, is_number, several_devices, there
+from ..backends import backend_of, is_number, several_devices
 from ..backends.dtypes import get_default_dtype, is_floating
 from .graph import Node, Variable, current_observer, is_grad_enabled
+from .inputs import aligned, explained, on_device
 from .rules import RESERVED, add_rule, make_plan
 
 PRIMITIVES: list[Primitive] = []  # every primitive, in order of definition
-_WEAK = (float, int, bool, type(None))
 
 
 class Primitive(Protocol):
@@ -149,11 +149,11 @@ def _unary_call(name: str, forward: Callable) -> Callable:
         array = x.array
         try:
             if several_devices:
-                out = _on_device(name, forward, array)
+                out = on_device(name, forward, array)
             else:
                 out = forward(array)
         except (ValueError, TypeError, IndexError) as error:
-            raise _explained(error, name, (array,)) from error
+            raise explained(error, name, (array,)) from error
         if x.node is None or not is_grad_enabled() or not this.differentiable:
             return _constant(this, x.result_class, out, (array,), {})
         if type(out) is not type(array):
@@ -181,14 +181,14 @@ def _binary_call(name: str, forward: Callable) -> Callable:
         else:
             return forward(a, b)
         if type(array) is not type(other):
-            array, other = _aligned(name, (array, other))
+            array, other = aligned(name, (array, other))
         try:
             if several_devices:
-                out = _on_device(name, forward, array, other)
+                out = on_device(name, forward, array, other)
             else:
                 out = forward(array, other)
         except (ValueError, TypeError, IndexError) as error:
-            raise _explained(error, name, (array, other)) from error
+            raise explained(error, name, (array, other)) from error
         needs = (node is not None, second is not None)
         if needs == (False, False) or not is_grad_enabled() or not this.differentiable:
             return _constant(this, like.result_class, out, (array, other), {})
@@ -223,14 +223,14 @@ def _general_call(
             return out[0] if this.residuals else out
         nodes = tuple(getattr(each, "node", None) for each in inputs)
         arrays = [x.array if isinstance(x, Variable) else x for x in inputs]
-        arrays = _aligned(name, arrays)
+        arrays = aligned(name, arrays)
         try:
             if several_devices:
-                out = _on_device(name, forward, *arrays, **statics)
+                out = on_device(name, forward, *arrays, **statics)
             else:
                 out = forward(*arrays, **statics)
         except (ValueError, TypeError, IndexError) as error:
-            raise _explained(error, name, arrays) from error
+            raise explained(error, name, arrays) from error
         residuals = ()
         if this.residuals:
             out, *residuals = out
@@ -247,17 +247,6 @@ def _general_call(
 
     this: Any = op
     return op
-
-
-def _on_device(name: str, forward: Callable, *arrays: Any, **statics: Any) -> Any:
-    """Where there are several GPUs: a forward run on the one that holds its arrays."""
-    held = [array for array in arrays if type(array) in several_devices]
-    if not held:
-        return forward(*arrays, **statics)
-    for other in held[1:]:
-        check_devices(name, held[0], other)
-    with there(held[0]):
-        return forward(*arrays, **statics)
 
 
 def _record(op, like, plan, parents, saved, out, inputs) -> Variable:
@@ -289,48 +278,3 @@ def _constant(op, wrap: type[Variable], out, inputs, statics: dict) -> Variable:
 
 def _is_floating_array(value: Any) -> bool:
     return hasattr(value, "dtype") and is_floating(value.dtype)
-
-
-def _aligned(name: str, arrays: Any) -> tuple:
-    """Check what stands beside a Variable: arrays of one backend, None, or scalars.
-
-    Scalars are weak: NumPy's become Python's, so that float32 stays float32.
-    """
-    aligned, first = [], None
-    for value in arrays:
-        if type(value) in _WEAK:
-            aligned.append(value)
-            continue
-        if isinstance(value, (list, tuple)):
-            raise TypeError(
-                f"{name}: a {type(value).__name__} was given beside a tensor; mend: "
-                "make a tensor of it, tg.tensor([...])"
-            )
-        if not hasattr(value, "ndim"):
-            raise TypeError(
-                f"{name}: a {type(value).__name__} was given beside a tensor; expected "
-                "a tensor, an array or a number"
-            )
-        if value.ndim == 0 and not hasattr(value, "__setitem__"):
-            aligned.append(value.item())  # a NumPy scalar
-            continue
-        if first is None:
-            first = value
-        elif type(value) is not type(first):
-            check_devices(name, first, value)
-        aligned.append(value)
-    return tuple(aligned)
-
-
-def _explained(error: Exception, name: str, arrays: Any) -> Exception:
-    """The same kind of error, naming the op and what it was given."""
-    text = str(error)
-    if text.startswith(name):
-        return error
-    given = ", ".join(
-        f"{x.dtype}{list(x.shape)}" if hasattr(x, "shape") else repr(x) for x in arrays
-    )
-    for kind in (IndexError, TypeError, ValueError):
-        if isinstance(error, kind):
-            return kind(f"{name}: {text} (the inputs were {given})")
-    return error
