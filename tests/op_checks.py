@@ -221,12 +221,12 @@ def check_first(row: Row, k: int, device: str) -> None:
 def check_alone(row: Row, k: int, device: str) -> None:
     """Each input alone requires a gradient; the others are tensors, then raw arrays."""
     for place, i in enumerate(row.floating[k]):
-        for plain in (False, True):
+        for plain, create_graph in ((False, False), (False, True), (True, False)):
             inputs = prepared(row, k, device, grad=False)
             if plain:
                 inputs = [x.array if isinstance(x, tg.Tensor) else x for x in inputs]
             inputs[i] = prepared(row, k, device)[i]
-            (got,) = gradients(row, k, inputs)
+            (got,) = gradients(row, k, inputs, None, create_graph)
             want = expected_gradients(row, k)[place]
             close(got, want, TOLERANCE, f"the gradient of input {i} alone")
 
@@ -323,6 +323,23 @@ def check_dtypes(row: Row, k: int, device: str, dtypes: Any) -> None:
         for i, got, want in zip(row.floating[k], found, expected_gradients(row, k)):
             assert got.dtype == inputs[i].dtype, f"gradient of input {i} is {got.dtype}"
             close(got, want, row.slack * coarsest, f"the gradient of input {i}")
+
+
+def check_computed_in_float32(row: Row, k: int, device: str) -> None:
+    """The gradient of float16 inputs is only rounded once, at the end: it is within
+    3/4 of an epsilon (of its largest entry) of the float64 one, recorded or not."""
+    inputs = prepared(row, k, device, np.float16)
+    exact = [
+        tg.tensor(host(x.detach()), np.float64, device, True) if i in row.floating[k] else x
+        for i, x in enumerate(inputs)
+    ]
+    wanted = list(map(host, gradients(row, k, exact)))
+    for create_graph in (False, True):
+        found = gradients(row, k, inputs, None, create_graph)
+        for i, got, want in zip(row.floating[k], found, wanted):
+            error = np.abs(host(got).astype(np.float64) - want).max(initial=0.0)
+            limit = 0.75 * epsilon(np.float16) * np.abs(want).max(initial=0.0)
+            assert error <= limit, f"gradient of input {i} is {error / limit:.2f} limits off"
 
 
 def check_layouts(row: Row, k: int, device: str) -> None:
@@ -432,13 +449,20 @@ def check_kink(kink: Kink, device: str) -> None:
         inputs = [tg.tensor(np.array(x), None, device, True) for x in kink.inputs]
         out = kink.op(*inputs)
         weights = np.ones(out.shape) if kink.weights is None else np.array(kink.weights)
-        found = tg.grad(out, inputs, raw(weights, device), None, create_graph)
+        found = tg.grad(out, inputs, raw(2.0 * weights, device), None, create_graph)
         for got, want in zip(found, kink.gradients, strict=True):
-            close(got, np.array(want, float), 1e-14, "the gradient")
+            same(got, 2.0 * np.array(want, float), "the gradient")
     if kink.second is not None:
-        ones = [raw(np.ones(x.shape), device) for x in inputs]
-        for got in _directional(found, inputs, ones, device):
-            close(got, np.full(got.shape, kink.second), 1e-14, "the second derivative")
+        along = [np.arange(1.0, x.size + 1).reshape(x.shape) for x in inputs]
+        for got, v in zip(_directional(found, inputs, along, device), along):
+            same(got, 2.0 * kink.second * v, "the second derivative")
+
+
+def same(actual: Any, wanted: np.ndarray, what: str) -> None:
+    """Equal to all digits but two, also where tiny; nan equals nan."""
+    actual = host(actual)
+    assert actual.shape == wanted.shape, f"{what}: shape {actual.shape}, {wanted.shape}"
+    np.testing.assert_allclose(actual, wanted, rtol=1e-14, atol=0, err_msg=what)
 
 
 def check_read_only(row: Row, k: int) -> None:

@@ -12,6 +12,7 @@ anything else is given as it is. Keywords are the op's statics.
 from __future__ import annotations
 
 import operator
+import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -123,6 +124,13 @@ def around(points: Domain, spread: float) -> Domain:
     return lambda rng, shape: points(rng, shape) + rng.uniform(-spread, spread, shape)
 
 
+def sometimes(point: float, domain: Domain) -> Domain:
+    """A special point in about a third of the places."""
+    return lambda rng, shape: np.where(
+        rng.random(shape) < 0.3, point, domain(rng, shape)
+    )
+
+
 def multiples(step: float, offset: float = 0.0) -> Domain:
     return lambda rng, shape: step * rng.integers(-4, 5, shape) + offset
 
@@ -151,6 +159,8 @@ def special_values(rng, shape):
 
 
 plain, positive = between(-2.0, 2.0), between(0.4, 2.0)
+bases = sometimes(1.0, positive)
+exponents = sometimes(0.0, sometimes(1.0, plain))
 off_integers = around(multiples(1.0, 0.5), 0.3)  # where floor has no step
 on_integers = around(multiples(1.0), 0.3)  # where round has none
 halves, quarters = around(multiples(0.5), 0.05), around(multiples(0.5, 0.25), 0.05)
@@ -302,7 +312,7 @@ ROWS += [
     binary("maximum", max, (halves, quarters), cases=PAIRS, ulps=0),
     binary("minimum", min, (halves, quarters), cases=PAIRS, ulps=0),
     binary("multiply", operator.mul),
-    binary("pow", mp.power, positive, cases=(*PAIRS, *POWERS), ulps=6),
+    binary("pow", mp.power, (bases, exponents), cases=(*PAIRS, *POWERS), ulps=6),
     binary(
         "remainder", lambda a, b: a - b * mp.floor(a / b), (dividends, divisors), ulps=8
     ),
@@ -358,20 +368,23 @@ ROWS += [
 
 CORRECTED = (case((4,), correction=1), case((2, 3), axis=0, correction=1))
 LENGTHY = tuple(c for c in REDUCED if c.inputs != ((),) and c.inputs != ((1, 2),))
+NOTHING = case((2, 0, 3), axis=1)
+FACTORS = (case((7,)), case((2, 6), axis=1), case((1, 5), axis=1))
 NORMS = (
     *LENGTHY,
+    NOTHING,
     *(case((2, 3), ord=ord, axis=1) for ord in (1, 3, np.inf, -np.inf, 1.5)),
     *(case((4,), ord=ord, keepdims=True) for ord in (1, np.inf, 0)),
 )
 
 ROWS += [
-    reduction("sum", sum),
+    reduction("sum", sum, cases=(*REDUCED, NOTHING)),
     reduction("mean", ref.mean),
     reduction("var", ref.var, cases=(*REDUCED, *CORRECTED)),
     reduction(
         "std", ref.std, distinct, (*LENGTHY, *CORRECTED), without={"0-d": "a kink"}
     ),
-    reduction("prod", lambda row: float(np.prod(row)), cases=(*REDUCED, case((7,)))),
+    reduction("prod", lambda row: float(np.prod(row)), cases=(*REDUCED, *FACTORS, NOTHING)),
     reduction("max", max, distinct, scale="entry", ulps=0),
     reduction("min", min, distinct, scale="entry", ulps=0),
     Row(
@@ -671,6 +684,7 @@ ROWS += [
         *(case((2, 3), subscripts=text) for text in ("ij->i", "ij->", "...j->j...")),
         case((2, 2, 2), subscripts="iii->i"),
         case((2, 2, 3), (2, 2), subscripts="iij,ki->kj"),
+        case((2, 2, 3), (3, 2), subscripts="AAi,iB->BA"),
         case((2, 3), (3,), (3, 2), subscripts="ij,j,jk->ik"),
         case((2, 1, 2, 3), (3, 3, 2), subscripts="...ij,...jk->...ik"),
         case((2, 2, 3), (3, 2), subscripts="...ij,jk"),
@@ -712,8 +726,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"reduction": "sum"},
     {"reduction": "none"},
     {"label_smoothing": 0.3},
-    {"weight": np.array([0.5, 2.0, 0.7])},
-    {"weight": np.array([0.5, 0.0, 0.7]), "label_smoothing": 0.2, "reduction": "none"},
+    {"weight": np.array([0.1, 0.2, 0.05])},
+    {"weight": np.array([1.0, 0.0, 0.7]), "label_smoothing": 0.2, "reduction": "none"},
 ]
 IGNORING: list[dict[str, Any]] = [
     {"ignore_index": 2},
@@ -867,11 +881,30 @@ class Kink:
         return self.says
 
 
+def of_too_few(op: Callable) -> Callable:
+    """Along an axis with too few elements, where NumPy warns."""
+
+    def quiet(x):
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return op(x, axis=1)
+
+    return quiet
+
+
 STEPS = [-1.0, 0.0, 2.0]
 KINKS = [
     Kink("relu at 0: 0", ops.relu, ([0.0, -0.0],), ([0.0, 0.0],)),
     Kink("leaky_relu at 0: the slope", ops.leaky_relu, ([0.0],), ([0.01],)),
     Kink("elu at 0: alpha", lambda x: ops.elu(x, 0.5), ([0.0],), ([0.5],), 0.5),
+    *(
+        Kink(f"{says} far out: 0 and 1", op, ([-1e200, 1e200],), ([0.0, 1.0],))
+        for says, op in {
+            "elu": ops.elu,
+            "gelu": ops.gelu,
+            "gelu, tanh,": lambda x: ops.gelu(x, "tanh"),
+        }.items()
+    ),
     Kink("abs at 0: 0", ops.abs, ([0.0, -0.0],), ([0.0, 0.0],)),
     *(
         Kink(f"{op.__name__} at a step: 0", op, (STEPS,), ([0.0] * 3,))
@@ -934,12 +967,19 @@ KINKS = [
         ([0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, np.log(2.0)]),
         None,
     ),
+    Kink("pow: 0 at 0^0, at second order too", ops.pow, ([0.0], [0.0]), ([0.0], [0.0])),
     Kink("pow: an exponent of 0", lambda x: ops.pow(x, 0), ([0.0],), ([0.0],)),
     Kink(
         "index_update: an element named twice keeps the last value",
         lambda x, values: ops.index_update(x, np.array([0, -3, 1]), values),
         ([1.0, 2.0, 3.0], [10.0, 20.0, 30.0]),
         ([0.0, 0.0, 1.0], [0.0, 1.0, 1.0]),
+    ),
+    Kink(
+        "index_update: the same by two arrays",
+        lambda x, values: ops.index_update(x, ([0, -2], np.array([1, 1])), values),
+        ([[1.0, 2.0], [3.0, 4.0]], [10.0, 20.0]),
+        ([[1.0, 0.0], [1.0, 1.0]], [0.0, 1.0]),
     ),
     Kink(
         "sort: equals keep their order",
@@ -964,4 +1004,92 @@ KINKS = [
     ),
     Kink("prod of one 0", ops.prod, ([0.0, 2.0, 3.0],), ([6.0, 0.0, 0.0],), None),
     Kink("prod of two 0s", ops.prod, ([0.0, 2.0, 0.0],), ([0.0, 0.0, 0.0],), None),
+    Kink("mean of nothing", of_too_few(ops.mean), (np.zeros((2, 0)),), (np.zeros((2, 0)),)),
+    Kink(
+        "var of too few: nan",
+        of_too_few(lambda x, axis: ops.var(x, axis, correction=1)),
+        ([[2.0]],),
+        ([[np.nan]],),
+        None,
+    ),
+]
+
+# -- and of the softmax cross-entropy ---------------------------------------------------------
+
+
+def cross_entropy(labels: Any, **options: Any) -> Callable:
+    return lambda x: ops.softmax_cross_entropy(
+        x, ops.to_device(np.array(labels), x.device), **options
+    )
+
+
+NAN_ROW, INF_ROW = [np.nan, np.inf], [-np.inf, 0.0, 1.0]
+P = 1.0 / (1.0 + np.exp(-1.0))  # softmax([0, 1])[1]
+KINKS += [
+    Kink(
+        "cross-entropy: nothing from an ignored row, whatever it holds",
+        cross_entropy([0, -1], ignore_index=-1),
+        ([[1.0, 2.0], NAN_ROW],),
+        ([[-P, P], [0.0, 0.0]],),
+        None,
+    ),
+    Kink(
+        "cross-entropy: nothing from an ignored row, whatever its loss is worth",
+        cross_entropy([0, -1], ignore_index=-1, reduction="none"),
+        ([[1.0, 2.0], [3.0, 4.0]],),
+        ([[-P, P], [0.0, 0.0]],),
+        None,
+        (1.0, np.inf),
+    ),
+    Kink(
+        "linear cross-entropy: the same",
+        lambda x, weight: ops.linear_cross_entropy(
+            x,
+            weight,
+            ops.to_device(np.array([0, -1]), x.device),
+            ignore_index=-1,
+            reduction="none",
+        ),
+        ([[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]]),
+        ([[-P, P], [0.0, 0.0]], [[-P, -2.0 * P], [P, 2.0 * P]]),
+        None,
+        (1.0, np.inf),
+    ),
+    Kink(
+        "cross-entropy, all rows ignored: 0",
+        cross_entropy([-1, -1], ignore_index=-1),
+        ([[1.0, 2.0], NAN_ROW],),
+        ([[0.0, 0.0], [0.0, 0.0]],),
+    ),
+    Kink(
+        "cross-entropy, kept rows of weight 0: 0",
+        cross_entropy([0, 0], weight=[0.0, 1.0]),
+        ([[1.0, 2.0], [0.0, 1.0]],),
+        ([[0.0, 0.0], [0.0, 0.0]],),
+    ),
+    *(
+        Kink(
+            f"cross-entropy of no rows, {named}",
+            cross_entropy(np.zeros(0, int), **options),
+            (np.zeros((0, 2)),),
+            (np.zeros((0, 2)),),
+        )
+        for named, options in {"mean": {}, "weighted": {"weight": [1.0, 2.0]}}.items()
+    ),
+    Kink(
+        "cross-entropy: a class of weight 0 may be impossible",
+        lambda x, target: ops.softmax_cross_entropy(
+            x, target, weight=[0.0, 1.0, 1.0], reduction="sum"
+        ),
+        ([INF_ROW], [[0.0, 0.0, 1.0]]),
+        ([[0.0, 1.0 - P, P - 1.0]], [[0.0, 1.0 - np.log(P), -np.log(P)]]),
+        None,
+    ),
+    Kink(
+        "cross-entropy of a row that is all but certain",
+        cross_entropy([0]),
+        ([[0.0, -40.0]],),
+        ([[-4.248354255291589e-18, 4.248354255291589e-18]],),
+        None,
+    ),
 ]

@@ -137,6 +137,11 @@ def test_gradient_of_lower_precision(row, dtype, device):
     over_cases_in(dtype, row, checks.check_dtypes, device)
 
 
+@every([row for row in SMOOTH if row.result == "wide"])
+def test_float16_is_computed_in_float32(row, device):
+    over_cases(row, checks.check_computed_in_float32, device)
+
+
 @every([row for row in SMOOTH if any(len(f) > 1 for f in row.floating)])
 def test_mixed_dtypes(row, device):
     """Each input's gradient has that input's dtype."""
