@@ -347,8 +347,8 @@ class Tensor(Variable):
 
 _METHODS = (
     "sum mean max min prod var std norm logsumexp cumsum argmax argmin argsort "
-    "sort any all take clip repeat squeeze swapaxes diagonal softmax log_softmax round exp log "
-    "sqrt abs square tanh sigmoid relu"
+    "sort any all take clip repeat squeeze swapaxes diagonal softmax log_softmax "
+    "round exp log sqrt abs square tanh sigmoid relu"
 )
 
 for _name, _op in OPERATORS.items():

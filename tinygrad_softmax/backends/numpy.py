@@ -33,7 +33,8 @@ class NumpyBackend(Backend):
         written once, and nothing else of their size is ever allocated.
         """
         n, classes = logits.shape
-        step = max(1, self.block_bytes // max(1, classes * logits.itemsize))
+        limit = self.block_bytes or logits.nbytes
+        step = max(1, limit // max(1, classes * logits.itemsize))
         if n <= step:
             return super().softmax_cross_entropy(logits, targets, grad, scale)
         parts = []
