@@ -31,7 +31,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).
 
 import numpy as np
 import op_checks as checks
-from op_table import KINKS, ROWS, Kink, Row
+from op_kinks import KINKS, Kink
+from op_table import ROWS, Row
 
 from tinygrad_softmax import ops
 from tinygrad_softmax.autograd import PRIMITIVES, graph
@@ -39,11 +40,159 @@ from tinygrad_softmax.autograd import PRIMITIVES, graph
 ROWS_EACH = 6  # rows that a mutant is tried on; kinks beside them
 SECONDS_EACH = 10  # for a mutant that never ends
 
-# A mutant here changes no derivative. The key is what is printed for a survivor.
-EQUIVALENT: dict[str, str] = {}
+# Mutants that change no derivative, by the reason; named as a survivor is printed.
+EQUIVALENT: dict[str, list[str]] = {
+    "the engine sums to the input's shape": [
+        "broadcast_to.vjp(x): sum_to(g, shape=x_shape) -> g",
+        "matmul.vjp(b): len(b_shape) > 2 -> len(b_shape) >= 2",
+        "matmul.vjp(b): 2 -> 1",
+        "linear_cross_entropy.vjp(x, weight, bias): sum_to(d, shape=bias.shape) -> d",
+    ],
+    "0 and -0": [
+        "zeros_as: "
+        "return namespace(x).zeros_like(x) -> return -namespace(x).zeros_like(x)",
+        "pow.vjp(x): return g * 0.0 -> return -(g * 0.0)",
+        "copysign.vjp(b): return zeros_as(g) -> return -zeros_as(g)",
+    ],
+    "a list of axes is as good as a tuple": [
+        "permute_dims.vjp(x): tuple(back) -> back",
+    ],
+    "stands where the other branch of a where is taken": [
+        "elu.vjp(x): 0.0 -> 1.0",
+        "pow.vjp(a): 1.0 -> 2.0 (number 2)",
+        "pow.vjp(b): 1.0 -> 2.0",
+        "hypot.vjp(a): 1.0 -> 2.0",
+        "hypot.vjp(b): 1.0 -> 2.0",
+        "std.vjp(x): 1.0 -> 2.0",
+        "norm.vjp(x): 1.0 -> 2.0",
+    ],
+    "the guard against overflow begins at 1: exp(1) does not overflow": [
+        "elu.vjp(x): 0 -> 1 (number 2)",
+    ],
+    "smoothing by 0 multiplies by 1 and adds 0": [
+        "logits_gradient: if label_smoothing -> if True",
+    ],
+    "any finite number stands in for the logits of an ignored row": [
+        "logits_gradient: 0.0 -> 1.0",
+    ],
+    "where(None, ...) takes the other branch": [
+        "_row_factor: if mask is not None -> if True",
+    ],
+    "the factor of a row does not depend on the smoothing": [
+        "_row_factor: 0.0 -> 1.0",
+    ],
+    "a Python number takes the array's dtype": [
+        "_row_factor: dtype.type(value) -> value",
+        "mean_scale: dtype.type(1) -> 1",
+        "mean_scale: dtype.type(0) -> 0",
+    ],
+    "NumPy reads every negative length as -1": [
+        "_along: 1 -> 2 (number 2)",
+        "_first_max: 1 -> 2 (number 2)",
+        "row_targets: 1 -> 2 (number 2)",
+        "row_targets: 1 -> 2 (number 3)",
+    ],
+    "the row's factor is 0: any finite number will do": [
+        "of_kept_rows: 0.0 -> 1.0",
+    ],
+    "right labels pass either way; wrong ones: test_cross_entropy.py": [
+        "row_targets: backend.check_l...ckend.bad_labels -> backend.check_labels",
+        "row_targets: backend.check_l...ckend.bad_labels -> backend.bad_labels",
+    ],
+    "the same number, as an array": [
+        "mean_scale: if isinstance(divisor, int) -> if False",
+    ],
+    "the rows' weights are ones there: their sum is their number": [
+        "_divisor: if plain or not targets.are_labels -> if False",
+        "_divisor: "
+        "plain or not targets.are_labels -> plain and (not targets.are_labels)",
+    ],
+    "multiplied by a weight of 0: any finite number will do": [
+        "target_gradient: 0.0 -> 1.0",
+    ],
+    "the same axis, counted from the other end": [
+        "matmul.vjp(b): -1 -> 1 (number 3)",
+        "_rows: -1 -> 1",
+        "linear_cross_entropy.fused(x, weight, bias): -1 -> 1",
+    ],
+    "every letter goes through an identity matrix: the same sum": [
+        "einsum.vjp(operands): if letter in seen -> if True",
+        "einsum.vjp(operands): letter in seen -> letter not in seen",
+    ],
+    "a factor of ones more": [
+        "einsum.vjp(operands): if letter not i...rm in letters))) -> if True",
+        "einsum.vjp(operands): "
+        "letter not in o...rm in letters))) -> letter not in o...erm in letters))",
+    ],
+    "any letters that are not in use will do": [
+        "einsum.vjp(operands): "
+        "sorted(set(_LET...set(subscripts)) -> set(_LETTERS) - set(subscripts)",
+    ],
+    "computes what nobody asked for": [
+        "linear_cross_entropy.vjp(x, weight, bias): "
+        "_matmul(d, weig...eds[0] else None -> _matmul(d, weight)",
+        "linear_cross_entropy.vjp(x, weight, bias): "
+        "_matmul(swapaxe...eds[1] else None -> _matmul(swapaxes(d, 0, 1), x)",
+        "_through_chunks: xp.empty_like(x...eds[0] else None -> xp.empty_like(x)",
+        "_through_chunks: "
+        "xp.zeros(w.shap...eds[1] else None -> xp.zeros(w.shape, work)",
+        "_through_chunks: "
+        "xp.zeros(w.shap...eds[2] else None -> xp.zeros(w.shape[0], work)",
+        "_through_chunks: "
+        "xp.empty((min(c...needs) else None -> xp.empty((min(c...shape[0]), work)",
+        "_through_chunks: if g is None -> if False",
+        "_through_chunks: any(needs) -> needs",
+    ],
+    "matmul widens one operand to the other's float32": [
+        "_logits: cast(x, dtype=work) -> x",
+        "_logits: cast(swapaxes(w... 1), dtype=work) -> swapaxes(weight, 0, 1)",
+    ],
+    "a slice ends where the array does": [
+        "_through_chunks: min(start + chunk, n) -> start + chunk",
+    ],
+    "a larger buffer; only its first rows are used": [
+        "_through_chunks: min(chunk, n) -> chunk",
+    ],
+    "numbering the places finds the same, more slowly": [
+        "_stayed: if not _may_repeat(index) -> if False",
+    ],
+    "every place that is read was written": [
+        "_stayed: -1 -> 1",
+        "_stayed: 1 -> 2",
+        "_stayed: 1 -> 0",
+    ],
+    "-True is true, and -False false": [
+        "_may_repeat: "
+        "return any((has...for p in parts)) -> return -any((ha...for p in parts))",
+    ],
+    "add.at and the numbering are right for every index, only slower": [
+        "_may_repeat: "
+        "any((hasattr(p,...for p in parts)) -> (hasattr(p, 'dt... for p in parts)",
+    ],
+    "one device here; two: test_cupy_double.py": [
+        "to_device.vjp(x): _to_device(g, d..., origin=device) -> g",
+    ],
+    "log(1) is 0 already; but at 0 to a negative power, which is infinite": [
+        "pow.vjp(b): "
+        "where(a == 0, 0... == 0, 1.0, a))) -> out * log(where(a == 0, 1.0, a))",
+    ],
+    "at a = -1, where the logarithm is nan; and at 0 log(1) is 0 already": [
+        "pow.vjp(b): 0 -> -1",
+    ],
+    "two of them are multiplied": [
+        "_products_before: return shifted -> return -shifted",
+    ],
+    "once more by ones": [
+        "_products_before: step < n -> step <= n",
+    ],
+    "ties are divided by their sum": [
+        "_ties: "
+        "return (x == ex....astype(x.dtype) -> return -(x == e....astype(x.dtype)",
+    ],
+}
 
 
-# -- what is mutated -------------------------------------------------------------------------
+# -- what is mutated -------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +251,10 @@ def helpers_of(rule: FunctionType) -> list[FunctionType]:
                 value = value.forward if not value.differentiable else None
             if not isinstance(value, FunctionType) or name in ops.__all__:
                 continue
-            if value.__module__.startswith("tinygrad_softmax.ops") and value not in seen:
+            if (
+                value.__module__.startswith("tinygrad_softmax.ops")
+                and value not in seen
+            ):
                 seen.append(value)
                 stack.append(value)
     return seen
@@ -132,7 +284,7 @@ def source_of(code: CodeType) -> ast.AST:
     raise LookupError(f"no source at {code.co_filename}:{code.co_firstlineno}")
 
 
-# -- mutants -------------------------------------------------------------------------------
+# -- mutants ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,17 +301,35 @@ class Mutant:
 def mutants_of(target: Target) -> Iterator[Mutant]:
     tree = bare(target.tree)
     nodes, counts = list(ast.walk(tree)), {}
-    skipped = {id(n) for r in nodes if isinstance(r, ast.Raise) for n in ast.walk(r)}
+    skipped = {id(n) for r in nodes if is_beside_the_point(r) for n in ast.walk(r)}
     for i, node in enumerate(nodes):
         if id(node) in skipped:
             continue
         for new in variants(node):
-            before, after = ast.unparse(node), ast.unparse(new)
+            before, after = shown(node), shown(new)
             key = f"{target.label}: {before} -> {after}"
             counts[key] = counts.get(key, 0) + 1
-            key += f" (number {counts[key]})" if counts[key] > 1 else ""
+            if counts[key] > 1:
+                key += f" (number {counts[key]})"
             mutated = replaced(tree, i, new)
             yield Mutant(target, key, getattr(node, "lineno", 0), mutated)
+
+
+def is_beside_the_point(node: ast.AST) -> bool:
+    """An error, or a keyword that changes no result."""
+    return isinstance(node, ast.Raise) or (
+        isinstance(node, ast.keyword) and node.arg in ("strict", "copy")
+    )
+
+
+def shown(node: ast.AST, width: int = 34) -> str:
+    """The source of a node, without its middle if it is long."""
+    condition = node.test if isinstance(node, ast.If) else None
+    text = f"if {ast.unparse(condition)}" if condition else ast.unparse(node)
+    text, half = " ".join(text.split()), width // 2
+    if len(text) <= width:
+        return text
+    return f"{text[: half - 2]}...{text[-(width - half - 1) :]}"
 
 
 def bare(tree: ast.AST) -> ast.AST:
@@ -289,7 +459,7 @@ def calls(node: ast.Call) -> Iterator[ast.AST]:
             yield ast.Call(node.func, [args[1], args[0], *args[2:]], node.keywords)
 
 
-# -- who would notice ---------------------------------------------------------------------------
+# -- who would notice ------------------------------------------------------------------
 
 
 class Reach:
@@ -386,7 +556,7 @@ def too_long(*_: Any) -> None:
     raise TimeoutError("the mutant never ends")
 
 
-# -- the run -------------------------------------------------------------------------------
+# -- the run ---------------------------------------------------------------------------
 
 
 def main() -> int:
@@ -394,7 +564,8 @@ def main() -> int:
     warnings.simplefilter("error")
     signal.signal(signal.SIGALRM, too_long)
     start = time.perf_counter()
-    reach, survivors, listed, number = Reach(), [], set(), 0
+    equivalent = {key for keys in EQUIVALENT.values() for key in keys}
+    reach, survivors, listed = Reach(), [], []
     mutants = [m for target in targets() for m in mutants_of(target)]
     chosen = mutants[::10] if quick else mutants
     print(f"{len(chosen)} mutants of {len(targets())} rules and helpers", flush=True)
@@ -406,9 +577,7 @@ def main() -> int:
             if not rows and not kinks:
                 raise LookupError(f"no row reaches {mutant.target.label}")
             if not is_noticed(mutant, rows, kinks):
-                (listed.add if mutant.key in EQUIVALENT else survivors.append)(
-                    mutant.key if mutant.key in EQUIVALENT else mutant
-                )
+                (listed if mutant.key in equivalent else survivors).append(mutant)
             if number % 200 == 0:
                 print(f"  {number}, {time.perf_counter() - start:.0f} s", flush=True)
     caught = len(chosen) - len(survivors) - len(listed)
@@ -419,8 +588,8 @@ def main() -> int:
     for mutant in survivors:
         place = f"{mutant.target.path.name}:{mutant.line}"
         print(f"survived: {place}: {mutant.key}")
-    stale = [] if quick else [key for key in EQUIVALENT if key not in listed]
-    for key in stale:
+    stale = set() if quick else equivalent - {mutant.key for mutant in listed}
+    for key in sorted(stale):
         print(f"listed as equivalent, but caught or gone: {key}")
     return 1 if survivors or stale else 0
 

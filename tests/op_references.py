@@ -45,7 +45,7 @@ def each(f: Callable, dtype: Any = bool) -> Callable:
     return reference
 
 
-# -- one element at a time ---------------------------------------------------------------
+# -- one element at a time -------------------------------------------------------------
 
 
 def sigmoid(x):
@@ -75,7 +75,7 @@ def clip(x, low=None, high=None):
     return each(lambda x, low, high: min(max(x, low), high), float)(x, low, high)
 
 
-# -- many elements to one ------------------------------------------------------------------
+# -- many elements to one --------------------------------------------------------------
 
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
@@ -171,7 +171,7 @@ def cumsum(row):
     return list(accumulate(row))
 
 
-# -- arrangement --------------------------------------------------------------------------
+# -- arrangement -----------------------------------------------------------------------
 
 
 def reshape(x, shape):
@@ -265,7 +265,7 @@ def pad(x, pad_width, mode="constant", constant_values=0):
     return out
 
 
-# -- picking ----------------------------------------------------------------------------
+# -- picking ---------------------------------------------------------------------------
 
 
 def _places(x, index):
@@ -333,7 +333,9 @@ def einsum(*operands, subscripts):
     size: dict[str, int] = {}
     for term, x in zip(filled, operands, strict=True):
         for letter, n in zip(term, x.shape, strict=True):
-            size[letter] = max(n, size.get(letter, n)) if n != 1 else size.get(letter, 1)
+            size[letter] = (
+                max(n, size.get(letter, n)) if n != 1 else size.get(letter, 1)
+            )
     result = np.zeros([size[c] for c in out])
     for values in np.ndindex(*size.values()):
         at = dict(zip(size, values, strict=True))
@@ -349,7 +351,7 @@ def vecdot(a, b, axis=-1):
     return (np.moveaxis(a, axis, -1) * np.moveaxis(b, axis, -1)).sum(axis=-1)
 
 
-# -- the softmax cross-entropy -----------------------------------------------------------
+# -- the softmax cross-entropy ---------------------------------------------------------
 
 
 def softmax_cross_entropy(

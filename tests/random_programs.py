@@ -110,7 +110,9 @@ class Program:
     def __str__(self) -> str:
         lines = [f"{i} = {x.tolist()}" for i, x in enumerate(self.inputs)]
         for i, (name, operands, statics) in enumerate(self.steps, len(self.inputs)):
-            shown = [str(o) for o in operands] + [f"{k}={v}" for k, v in statics.items()]
+            shown = [str(o) for o in operands] + [
+                f"{k}={v}" for k, v in statics.items()
+            ]
             lines.append(f"{i} = {name}({', '.join(shown)})")
         return "\n".join(lines)
 
@@ -128,7 +130,7 @@ def _weights(shape: tuple[int, ...]) -> np.ndarray:
     return (1.0 + 0.5 * np.cos(1.0 + np.arange(n))).reshape(shape)
 
 
-# -- dual numbers --------------------------------------------------------------------------
+# -- dual numbers ----------------------------------------------------------------------
 
 
 def one(f: Callable, slope: Callable) -> Callable:
@@ -167,14 +169,16 @@ def _log_softmax(x, axis):
 def _logsumexp(x, axis, keepdims):
     p = sp.softmax(x.v, axis)
     return Dual(
-        sp.logsumexp(x.v, axis, keepdims=keepdims), (p * x.d).sum(axis, keepdims=keepdims)
+        sp.logsumexp(x.v, axis, keepdims=keepdims),
+        (p * x.d).sum(axis, keepdims=keepdims),
     )
 
 
 def _prod(x, axis, keepdims):
     return Dual(
         np.prod(x.v, axis, keepdims=keepdims),
-        np.prod(x.v, axis, keepdims=keepdims) * (x.d / x.v).sum(axis, keepdims=keepdims),
+        np.prod(x.v, axis, keepdims=keepdims)
+        * (x.d / x.v).sum(axis, keepdims=keepdims),
     )
 
 
@@ -228,7 +232,7 @@ def _cross_entropy(x, target, smoothing):
     return Dual(-(t * lp).sum() / n, ((np.exp(lp) - t) * x.d).sum() / n)
 
 
-# -- what a step's keywords may be ------------------------------------------------------------
+# -- what a step's keywords may be -----------------------------------------------------
 
 
 def _axis(draw, *values):
@@ -293,8 +297,8 @@ def _labels(draw, x):
 
 def _mask(draw, a, b):
     shape = np.broadcast_shapes(a.shape, b.shape)
-    return {"mask": np.cos(draw(st.integers(0, 9)) + np.arange(np.prod(shape, dtype=int)))
-            .reshape(shape) > 0}  # fmt: skip
+    numbers = draw(st.integers(0, 9)) + np.arange(np.prod(shape, dtype=int))
+    return {"mask": np.cos(numbers).reshape(shape) > 0}
 
 
 def draws(**choices):
@@ -304,7 +308,7 @@ def draws(**choices):
     }
 
 
-# -- the table ----------------------------------------------------------------------------
+# -- the table -------------------------------------------------------------------------
 
 
 def some(shape):
@@ -334,7 +338,10 @@ GUARDS = {
     ),
     "apart": Move(  # no two closer than 0.1
         lambda x: ops.tanh(x) * 0.1 + beside(x, _spread(x.shape)),
-        one(lambda v: 0.1 * np.tanh(v) + _spread(v.shape), lambda v: 0.1 / np.cosh(v) ** 2),
+        one(
+            lambda v: 0.1 * np.tanh(v) + _spread(v.shape),
+            lambda v: 0.1 / np.cosh(v) ** 2,
+        ),
     ),
 }
 
@@ -342,7 +349,9 @@ GUARDS = {
 def _spread(shape):
     """Multiples of 0.3, shuffled, from 0.3 on."""
     n = int(np.prod(shape))
-    return 0.3 * (1 + (np.arange(n) * 7) % n if n % 7 else 1 + np.arange(n)).reshape(shape)
+    return 0.3 * (1 + (np.arange(n) * 7) % n if n % 7 else 1 + np.arange(n)).reshape(
+        shape
+    )
 
 
 def _gelu_slope(v):
@@ -363,9 +372,7 @@ MOVES: dict[str, Move] = {
     "gelu": Move(ops.gelu, one(lambda v: v * sp.ndtr(v), _gelu_slope)),
     "atan": Move(ops.atan, one(np.arctan, lambda v: 1.0 / (1.0 + v * v))),
     "asinh": Move(ops.asinh, one(np.arcsinh, lambda v: 1.0 / np.sqrt(1.0 + v * v))),
-    "erf": Move(
-        ops.erf, one(sp.erf, lambda v: 2.0 / np.sqrt(np.pi) * np.exp(-v * v))
-    ),
+    "erf": Move(ops.erf, one(sp.erf, lambda v: 2.0 / np.sqrt(np.pi) * np.exp(-v * v))),
     "negative": Move(ops.negative, one(np.negative, lambda v: -1.0)),
     "square": Move(ops.square, one(np.square, lambda v: 2.0 * v), guards=("unit",)),
     "cube": Move(
@@ -389,7 +396,9 @@ MOVES: dict[str, Move] = {
     "log1p": Move(
         ops.log1p, one(np.log1p, lambda v: 1.0 / (1.0 + v)), guards=("positive",)
     ),
-    "sqrt": Move(ops.sqrt, one(np.sqrt, lambda v: 0.5 / np.sqrt(v)), guards=("positive",)),
+    "sqrt": Move(
+        ops.sqrt, one(np.sqrt, lambda v: 0.5 / np.sqrt(v)), guards=("positive",)
+    ),
     "reciprocal": Move(
         ops.reciprocal, one(np.reciprocal, lambda v: -1.0 / v**2), guards=("positive",)
     ),
@@ -420,9 +429,7 @@ MOVES: dict[str, Move] = {
     "reshape": Move(ops.reshape, linear(np.reshape), lambda s: np.prod(s) > 0, _shape),
     "permute_dims": Move(ops.permute_dims, linear(np.transpose), some, _order),
     "flip": Move(ops.flip, linear(np.flip), some, _axis),
-    "roll": Move(
-        ops.roll, linear(np.roll), statics=draws(shift=[1, 2], axis=[None])
-    ),
+    "roll": Move(ops.roll, linear(np.roll), statics=draws(shift=[1, 2], axis=[None])),
     "expand_dims": Move(
         ops.expand_dims,
         linear(np.expand_dims),
@@ -435,10 +442,14 @@ MOVES: dict[str, Move] = {
         small,
     ),
     "tile": Move(ops.tile, linear(np.tile), small, draws(reps=[2, (2, 1)])),
-    "repeat": Move(ops.repeat, linear(np.repeat), small, draws(repeats=[2], axis=[None])),
+    "repeat": Move(
+        ops.repeat, linear(np.repeat), small, draws(repeats=[2], axis=[None])
+    ),
     "pad": Move(ops.pad, linear(np.pad), lambda s: len(s) == 1, draws(pad_width=[1])),
     "tril": Move(ops.tril, linear(np.tril), matrix, draws(k=[0, 1, -1])),
-    "diagonal": Move(ops.diagonal, linear(np.diagonal), lambda s: s[:1] == s[1:2] != ()),
+    "diagonal": Move(
+        ops.diagonal, linear(np.diagonal), lambda s: s[:1] == s[1:2] != ()
+    ),
     "getitem": Move(
         lambda x, index: ops.getitem(x, index),
         linear(lambda v, index: v[index]),
@@ -475,7 +486,9 @@ MOVES: dict[str, Move] = {
 # Two operands, whose shapes broadcast together.
 PAIRS: dict[str, Move] = {
     "add": Move(ops.add, two(np.add, lambda a, b: 1.0, lambda a, b: 1.0)),
-    "subtract": Move(ops.subtract, two(np.subtract, lambda a, b: 1.0, lambda a, b: -1.0)),
+    "subtract": Move(
+        ops.subtract, two(np.subtract, lambda a, b: 1.0, lambda a, b: -1.0)
+    ),
     "multiply": Move(ops.multiply, product(np.multiply), guards=("bounded", "bounded")),
     "divide": Move(
         ops.divide,
@@ -515,10 +528,16 @@ PAIRS: dict[str, Move] = {
 # Two operands of one shape.
 TWINS: dict[str, Move] = {
     "concatenate": Move(
-        lambda *xs, axis: ops.concatenate(xs, axis), several(np.concatenate), some, _axis
+        lambda *xs, axis: ops.concatenate(xs, axis),
+        several(np.concatenate),
+        some,
+        _axis,
     ),
     "stack": Move(
-        lambda *xs, axis: ops.stack(xs, axis), several(np.stack), small, draws(axis=[0, -1])
+        lambda *xs, axis: ops.stack(xs, axis),
+        several(np.stack),
+        small,
+        draws(axis=[0, -1]),
     ),
     "einsum": Move(
         lambda a, b: ops.einsum("...i,...i->...", a, b),
@@ -562,7 +581,7 @@ GUARDS["bounded"] = Move(ops.asinh, MOVES["asinh"].dual)  # only where it is nee
 ALL = {f"guard: {name}": move for name, move in GUARDS.items()} | MOVES | PAIRS | TWINS
 
 
-# -- building a program -----------------------------------------------------------------------
+# -- building a program ----------------------------------------------------------------
 
 NUMBERS = st.integers(-20, 20).map(lambda n: n / 10.0)
 
@@ -587,10 +606,14 @@ def _add_step(draw, program: Program, values: list[np.ndarray]) -> None:
     shape = values[first].shape
     twins = [i for i, x in enumerate(values) if x.shape == shape]
     mates = [
-        i for i, x in enumerate(values) if x.shape == shape or _broadcast(shape, x.shape)
+        i
+        for i, x in enumerate(values)
+        if x.shape == shape or _broadcast(shape, x.shape)
     ]
     group = draw(st.sampled_from([MOVES, PAIRS, TWINS]))
-    name = draw(st.sampled_from([n for n, m in group.items() if m.fits(shape)] or ["sin"]))
+    name = draw(
+        st.sampled_from([n for n, m in group.items() if m.fits(shape)] or ["sin"])
+    )
     move, operands = ALL[name], [first]
     if name in PAIRS or name in TWINS:
         operands.append(draw(st.sampled_from(mates if name in PAIRS else twins)))

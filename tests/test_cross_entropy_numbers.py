@@ -6,6 +6,7 @@ forward pass), and with create_graph=True (the formula).
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import product
 from typing import NamedTuple
 
@@ -103,26 +104,31 @@ class Exact(NamedTuple):
 
 def exact(row: np.ndarray, *targets: np.ndarray) -> list[Exact]:
     """-sum(u lp) and p sum(u) - u, for each target row u."""
+    return list(_exact(tuple(row.tolist()), *(tuple(u.tolist()) for u in targets)))
+
+
+@cache  # both paths ask for the same
+def _exact(row: tuple[float, ...], *targets: tuple[float, ...]) -> tuple[Exact, ...]:
     found = []
-    with mpmath.workdps(60 + int(row.max() - row.min()) // 2):
-        x = [mpmath.mpf(float(each)) for each in row]
+    with mpmath.workdps(60 + int(max(row) - min(row)) // 2):
+        x = list(map(mpmath.mpf, row))
         lse = mpmath.log(mpmath.fsum(map(mpmath.exp, x)))
         lp = [each - lse for each in x]
         p = list(map(mpmath.exp, lp))
         for target in targets:
-            u = [mpmath.mpf(float(each)) for each in target]
+            u = list(map(mpmath.mpf, target))
             total, absolute = mpmath.fsum(u), mpmath.fsum(map(abs, u))
+            terms = [a * b for a, b in zip(u, lp, strict=True)]
+            pairs = list(zip(p, u, strict=True))
             found.append(
                 Exact(
-                    -mpmath.fsum(a * b for a, b in zip(u, lp, strict=True)),
-                    [a * total - b for a, b in zip(p, u, strict=True)],
-                    float(mpmath.fsum(abs(a * b) for a, b in zip(u, lp, strict=True))),
-                    float(
-                        max(a * absolute + abs(b) for a, b in zip(p, u, strict=True))
-                    ),
+                    -mpmath.fsum(terms),
+                    [a * total - b for a, b in pairs],
+                    float(mpmath.fsum(map(abs, terms))),
+                    float(max(a * absolute + abs(b) for a, b in pairs)),
                 )
             )
-    return found
+    return tuple(found)
 
 
 def hard_rows(dtype: str) -> list[np.ndarray]:

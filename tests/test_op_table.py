@@ -6,7 +6,6 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -50,7 +49,7 @@ def over_cases_in(dtype, row: Row, check, device) -> None:
                 check(row, k, device, dtype)
 
 
-# -- the table is complete ----------------------------------------------------------------
+# -- the table is complete -------------------------------------------------------------
 
 
 def test_every_public_op_has_a_row():
@@ -78,7 +77,7 @@ def test_row_has_0d_and_empty_cases(row):
     assert any(0 in shape for shape in shapes) or "empty" in row.without
 
 
-# -- values --------------------------------------------------------------------------------
+# -- values ----------------------------------------------------------------------------
 
 
 @every(ROWS)
@@ -98,7 +97,7 @@ def test_layouts_and_broadcast_inputs(row, device):
     over_cases(row, checks.check_broadcast, device, floating=True)
 
 
-# -- gradients ------------------------------------------------------------------------------
+# -- gradients -------------------------------------------------------------------------
 
 
 @every(SMOOTH)
@@ -166,4 +165,6 @@ def test_not_differentiable(row, device):
         inputs = checks.prepared(row, k, device)
         for i in row.floating[k]:
             inputs[i].requires_grad_()
-        assert not any(out.requires_grad for out in checks.called(row, k, inputs, device))
+        assert not any(
+            out.requires_grad for out in checks.called(row, k, inputs, device)
+        )

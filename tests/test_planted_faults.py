@@ -50,7 +50,7 @@ def spread(g, x_shape, axis):
     return tg.broadcast_to(tg.expand_dims(g, axis), x_shape)
 
 
-# -- functions ------------------------------------------------------------------------
+# -- functions -------------------------------------------------------------------------
 
 
 def product(a, b):
@@ -114,7 +114,7 @@ def log_total(x):
 LOG_TOTAL = {"x": lambda g, x: g * tg.softmax(x)}
 
 
-# -- faults of the first kind --------------------------------------------------------------
+# -- faults of the first kind ----------------------------------------------------------
 
 FIRST = {
     "sign": Fault(exponential, EXPONENTIAL, lambda g, out: -g * out, (VECTOR,)),
@@ -162,9 +162,11 @@ FIRST = {
     "one element wrong": Fault(
         exponential,
         EXPONENTIAL,
-        lambda g, out: g * out * tg.tensor([1.0, 1.0, 0.9], out.dtype)
-        if isinstance(out, tg.Tensor)
-        else g * out * np.array([1.0, 1.0, 0.9]),
+        lambda g, out: (
+            g * out * tg.tensor([1.0, 1.0, 0.9], out.dtype)
+            if isinstance(out, tg.Tensor)
+            else g * out * np.array([1.0, 1.0, 0.9])
+        ),
         (VECTOR,),
     ),
     "wrong only when recorded": Fault(
@@ -175,7 +177,7 @@ FIRST = {
     ),
 }
 
-# -- faults of the second kind --------------------------------------------------------------
+# -- faults of the second kind ---------------------------------------------------------
 
 SECOND = {
     "output kept constant": Fault(
@@ -254,12 +256,14 @@ def checks_of_the_table(fault: Fault, op: Any) -> None:
     """The checks of gradients, on a row as the op table would have it."""
     given = iter(fault.inputs * 2)
     shapes = [case(*(x.shape for x in fault.inputs))]
-    row = Row("planted", op, fault.forward, tuple(shapes), lambda rng, shape: next(given))
+    row = Row(
+        "planted", op, fault.forward, tuple(shapes), lambda rng, shape: next(given)
+    )
     for check in (checks.check_first, checks.check_recorded, checks.check_second):
         check(row, 0, "cpu")
 
 
-# -- what goes wrong beside the formula --------------------------------------------------------
+# -- what goes wrong beside the formula ------------------------------------------------
 
 
 def with_residual(fused):

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, floor, frexp, log2
 from typing import Any
 
@@ -114,9 +115,24 @@ def _arrays(draw, shape, dtype, low, high, unique, layouts) -> np.ndarray:
     first, last = ceil(low / unit), floor(high / unit)
     if first > last:
         raise ValueError(f"arrays: there is no {dtype} from {low} to {high}")
+    multiples = draw(_integers(shape, first, last, unique))
+    return _laid_out((multiples * unit).astype(dtype), draw(_one_of(layouts)))
+
+
+# Strategies that are made again and again: what Hypothesis finds out about one is kept.
+
+
+@lru_cache(1000)
+def _integers(
+    shape: Shape, first: int, last: int, unique: bool = False
+) -> st.SearchStrategy[np.ndarray]:
     elements = st.integers(first, last)
-    multiples = draw(hnp.arrays(np.int64, shape, elements=elements, unique=unique))
-    return _laid_out((multiples * unit).astype(dtype), draw(st.sampled_from(layouts)))
+    return hnp.arrays(np.int64, shape, elements=elements, unique=unique)
+
+
+@lru_cache(1000)
+def _one_of(choices: tuple) -> st.SearchStrategy[Any]:
+    return st.sampled_from(choices)
 
 
 def _drawn(draw: Any, value: Any) -> Any:
@@ -283,84 +299,77 @@ def softmax_problems(
 def _softmax_problems(
     draw, dtypes, targets, reductions, shape, max_classes, extreme, infinite, degenerate
 ) -> SoftmaxProblem:
-    dtype = as_dtype(draw(st.sampled_from(dtypes)))
-    rows = draw(shape)[:-1]
-    classes = draw(st.integers(1, max_classes))
-    place = draw(st.integers(0, len(rows)))
-    kind, ignore_index = draw(st.sampled_from(targets)), None
+    dtype = as_dtype(draw(_one_of(dtypes)))
+    rows, classes = draw(shape)[:-1], draw(st.integers(1, max_classes))
+    place = draw(_one_of(tuple(range(len(rows) + 1))))
+    kind, ignore_index = draw(_one_of(targets)), None
     if kind == "labels":
-        target, ignore_index, possible = draw(_labels(rows, classes, degenerate))
+        target, ignore_index, harmless = _labels(draw, rows, classes, degenerate)
     else:
-        target = draw(_target_rows((*rows, classes), kind, dtype))
-        possible = target == 0  # where a logit of -inf does no harm
-    logits = draw(_logits((*rows, classes), dtype, extreme))
-    smoothing = draw(st.just(0.0) | st.integers(1, 8).map(lambda k: k / 8))
+        target = _target_rows(draw, (*rows, classes), kind, dtype)
+        harmless, target = target == 0, np.moveaxis(target, -1, place)
+    logits = _logits(draw, (*rows, classes), dtype, extreme)
+    smoothing = draw(_one_of((0.0, 0.0, 0.125, 0.5, 1.0)))
     if infinite and draw(st.booleans()):
-        chosen = draw(hnp.arrays(bool, logits.shape)) & possible
+        chosen = draw(_integers(logits.shape, 0, 1)).astype(bool) & harmless
         chosen &= ~chosen.all(axis=-1, keepdims=True)
         logits, smoothing = np.where(chosen, dtype.type(-np.inf), logits), 0.0
-    if kind != "labels":
-        target = np.moveaxis(target, -1, place)
-    weights = arrays(classes, low=0.0 if degenerate else 0.25, high=2.0)
+    weight = None
+    if draw(st.booleans()):
+        weight = draw(_integers((classes,), 0 if degenerate else 1, 8)) / 4
     return SoftmaxProblem(
-        logits=_laid_out(
-            np.moveaxis(logits, -1, place), draw(st.sampled_from(LAYOUTS))
-        ),
-        target=_laid_out(target, draw(st.sampled_from(LAYOUTS))),
-        axis=place - draw(st.sampled_from([0, len(rows) + 1])),
-        reduction=draw(st.sampled_from(reductions)),
-        weight=draw(st.none() | weights),
+        logits=_laid_out(np.moveaxis(logits, -1, place), draw(_one_of(LAYOUTS))),
+        target=_laid_out(target, draw(_one_of(LAYOUTS))),
+        axis=place - draw(_one_of((0, len(rows) + 1))),
+        reduction=draw(_one_of(reductions)),
+        weight=weight,
         ignore_index=ignore_index,
         label_smoothing=smoothing,
     )
 
 
-@st.composite
 def _labels(
-    draw, rows: Shape, classes: int, degenerate: bool
+    draw: Any, rows: Shape, classes: int, degenerate: bool
 ) -> tuple[np.ndarray, int | None, np.ndarray]:
     """(Labels, ignore_index, where a logit of -inf does no harm)."""
-    dtype = np.dtype(draw(st.sampled_from(LABEL_DTYPES)))
+    dtype = np.dtype(draw(_one_of(LABEL_DTYPES)))
+    inside = tuple(range(classes)) if classes > 1 else ()
     outside = -100 if dtype.kind == "i" else 100
-    inside = st.integers(0, classes - 1) if classes > 1 else st.nothing()
-    ignore_index = draw(st.none() | st.just(outside) | inside)
+    ignore_index = draw(_one_of((None, outside, *inside)))
     legal = [label for label in range(classes) if label != ignore_index]
-    labels = draw(hnp.arrays(dtype, rows, elements=st.sampled_from(legal)))
+    labels = np.array(legal, dtype)[draw(_integers(rows, 0, len(legal) - 1))]
     harmless = labels[..., None] != np.arange(classes, dtype=dtype)
     if ignore_index is not None:
-        ignored = draw(hnp.arrays(bool, rows))
+        ignored = draw(_integers(rows, 0, 1)).astype(bool)
         if not degenerate:  # keep one row
-            ignored.flat[draw(st.integers(0, ignored.size - 1))] = False
+            ignored.flat[draw(_one_of(tuple(range(ignored.size))))] = False
         labels = np.where(ignored, dtype.type(ignore_index), labels)
         harmless |= ignored[..., None]
-    return labels, ignore_index, harmless
+    return np.asarray(labels), ignore_index, harmless
 
 
-@st.composite
-def _target_rows(draw, shape: Shape, kind: str, dtype: np.dtype) -> np.ndarray:
+def _target_rows(draw: Any, shape: Shape, kind: str, dtype: np.dtype) -> np.ndarray:
     """Target values with the classes last: rows that sum to 1, or any numbers."""
-    dtype = as_dtype(draw(st.sampled_from([dtype.name, "float64", "float32"])))
+    dtype = as_dtype(draw(_one_of((dtype.name, "float64", "float32"))))
     if kind == "values":
-        return draw(arrays(shape, dtype, layouts=["C"]))
+        return (draw(_integers(shape, -64, 64)) / 32).astype(dtype)
     if kind != "probabilities":
         raise ValueError(
             f"softmax_problems: targets holds {kind!r}; expected 'labels', "
             "'probabilities' or 'values'"
         )
-    counts = draw(hnp.arrays(np.int64, shape, elements=st.integers(0, 8)))
-    counts[..., draw(st.integers(0, shape[-1] - 1))] += 1
+    counts = draw(_integers(shape, 0, 8))
+    counts[..., draw(_one_of(tuple(range(shape[-1]))))] += 1
     return (counts / counts.sum(axis=-1, keepdims=True)).astype(dtype)
 
 
-@st.composite
-def _logits(draw, shape: Shape, dtype: np.dtype, extreme: bool) -> np.ndarray:
+def _logits(draw: Any, shape: Shape, dtype: np.dtype, extreme: bool) -> np.ndarray:
     """Logits with the classes last, each row with a spread and an offset of its own."""
-    logits = draw(arrays(shape, layouts=["C"]))
+    logits = draw(_integers(shape, -256, 256)) / 128
     if extreme and draw(st.booleans()):
         spread = {"float64": 128.0, "float32": 16.0}.get(dtype.name, 4.0)
         offset = 1e3 if dtype.itemsize == 2 else 1e8
         per_row = (*shape[:-1], 1)
-        spreads, offsets = st.sampled_from([1.0, spread]), [0.0, offset, -offset]
-        logits = logits * draw(hnp.arrays(float, per_row, elements=spreads))
-        logits += draw(hnp.arrays(float, per_row, elements=st.sampled_from(offsets)))
+        logits = logits * np.where(draw(_integers(per_row, 0, 1)), spread, 1.0)
+        logits += offset * draw(_integers(per_row, -1, 1))
     return logits.astype(dtype)
