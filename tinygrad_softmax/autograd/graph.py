@@ -15,12 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..backends.dtypes import is_floating
-
-if TYPE_CHECKING:
-    from .rules import Plan
 
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 _observer: ContextVar[Any] = ContextVar("observer", default=None)
@@ -53,8 +50,9 @@ Variable.result_class = Variable
 
 
 class Node:
-    """One application of a primitive, or a leaf (`plan` is None).
+    """One application of a primitive, or a leaf.
 
+    plan: what was recorded, a `rules.Plan`; None for a leaf.
     parents: the nodes of its inputs, by position; None for an input that is constant.
         The field itself is None once backward has freed the node.
     saved: for each rule that will run, the values it names.
@@ -76,7 +74,7 @@ class Node:
 
     def __init__(
         self,
-        plan: Plan | None,
+        plan: Any,
         parents: tuple[Node | None, ...] | None,
         saved: tuple[tuple, ...] | None,
         array: Any,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..backends import there
 from ..tensor import Tensor
 
 __all__ = ["Optimizer", "check_not_negative"]
@@ -48,7 +49,8 @@ class Optimizer:
         """Update every parameter that has a gradient, in place."""
         for parameter, state in zip(self.params, self.state):
             if parameter.grad is not None:
-                self.update(parameter.array, parameter.grad.array, state)
+                with there(parameter.array):
+                    self.update(parameter.array, parameter.grad.array, state)
 
     def update(self, array: Array, grad: Array, state: dict[str, Any]) -> None:
         """Change `array` in place by its gradient; `grad` is not to be changed."""
