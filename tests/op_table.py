@@ -730,6 +730,7 @@ ROWS += [
             case(*pair)
             for pair in [((2,), (3,)), ((2, 2), (3,)), ((), ()), ((0,), (2,))]
         ),
+        *(case(*pair) for pair in [((2,), 1.5), (-0.5, (2,))]),
     ),
     products(
         "vecdot",
