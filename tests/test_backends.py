@@ -26,6 +26,7 @@ from tinygrad_softmax.backends import (
     registry,
 )
 from tinygrad_softmax.backends.cupy import CupyBackend, make_backend
+from tinygrad_softmax.backends.targets import Targets
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -129,6 +130,17 @@ def test_registering_what_is_no_backend():
 def test_an_array_of_nobody():
     with pytest.raises(TypeError, match="no backend holds a range"):
         backend_of(range(3))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("weight", [None, np.array([1.0, 2.0, 4.0])])
+def test_dense_targets_are_zero_where_ignored(smoothing, weight):
+    labels = np.array([2, -100, 0])
+    u = Targets(np, labels, weight, -100, smoothing).dense(3, np.dtype("float64"))
+    want = np.full((3, 3), smoothing / 3)
+    want[[0, 2], [2, 0]] += 1.0 - smoothing
+    want[1] = 0.0
+    np.testing.assert_allclose(u, want if weight is None else want * weight)
 
 
 # -- device strings -----------------------------------------------------------------

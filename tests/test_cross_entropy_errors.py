@@ -9,6 +9,9 @@ import pytest
 from cross_entropy_reference import reference
 
 import tinygrad_softmax as tg
+from tinygrad_softmax.backends import Backend
+from tinygrad_softmax.backends.numpy import NumpyBackend
+from tinygrad_softmax.backends.targets import Targets
 from tinygrad_softmax.testing import strategies as st
 
 LABELS = st.LABEL_DTYPES
@@ -89,6 +92,26 @@ def test_a_bad_label_leaves_the_logits_and_the_graph_alone(device):
         read(tg.softmax_cross_entropy(x, put([2], device)))
     tg.softmax_cross_entropy(x, put([1], device)).backward()
     np.testing.assert_allclose(x.grad.numpy(), [[0.26894142, -0.26894142]])
+
+
+@pytest.mark.parametrize("kernel", [Backend, NumpyBackend])
+def test_until_it_is_reported_a_bad_row_is_nan(kernel, monkeypatch):
+    """A GPU goes on computing; the other rows are what they should be."""
+    monkeypatch.setattr(kernel, "block_bytes", 48)  # two rows
+    logits, labels = (
+        np.random.default_rng(0).normal(size=(5, 3)),
+        np.array([0, 9, 2, -4, 1]),
+    )
+    bad = (labels < 0) | (labels > 2)
+    for scale in (1.0, 0.0):
+        gradient = np.empty_like(logits)
+        targets = Targets(np, labels, bad=bad)
+        loss = kernel().softmax_cross_entropy(logits, targets, gradient, scale)
+        np.testing.assert_array_equal(np.isnan(loss), bad)
+        np.testing.assert_array_equal(np.isnan(gradient), np.stack([bad] * 3, 1))
+        wanted = reference(logits[~bad], labels[~bad], reduction="none")
+        np.testing.assert_allclose(loss[~bad], wanted[0], rtol=1e-14)
+        np.testing.assert_allclose(gradient[~bad], scale * wanted[1], rtol=1e-12)
 
 
 # -- what is refused -------------------------------------------------------------------

@@ -24,8 +24,9 @@ from tinygrad_softmax.backends import registry
 from tinygrad_softmax.nn.functional import cross_entropy
 from tinygrad_softmax.optim import SGD, Adam
 
-MASKED = "the shape of x[mask] depends on the values of the mask"
-LISTED = "an index that was given as a list, or made on the host, is copied over"
+# What may wait, and what may copy from the host, in every op.
+MASKED = "only a mask may be waited for: the shape of x[mask] depends on its values"
+LISTED = "only an index that was given as a list, or made on the host, may be copied"
 
 
 @pytest.fixture
@@ -191,8 +192,8 @@ def given(value: Any) -> list[Any]:
 
 @every(ROWS)
 def test_op_equals_the_cpus_without_waiting(row, cuda):
-    """Values, gradients and recorded gradients, as on the CPU, with nothing waited for
-    and nothing copied but what MASKED and LISTED say."""
+    """Values, gradients and recorded gradients are the CPU's; nothing is waited for and
+    nothing is copied, but for masks and lists."""
     for k in range(len(row.cases)):
         found = {}
         for device in ("cpu", "cuda"):
@@ -206,9 +207,9 @@ def test_op_equals_the_cpus_without_waiting(row, cuda):
         parts = given((*row.cases[k].statics.values(), *row.cases[k].inputs))
         has_mask = any(isinstance(p, np.ndarray) and p.dtype == bool for p in parts)
         has_list = any(isinstance(p, list) for p in parts) or row.name == "pad"
-        assert not seen.waits or has_mask, (row.cases[k], seen.waits)
+        assert not seen.waits or has_mask, (MASKED, row.cases[k], seen.waits)
         uploads = [line for line in seen.uploads if "creation.py" not in line]
-        assert not uploads or has_list, (row.cases[k], uploads)
+        assert not uploads or has_list, (LISTED, row.cases[k], uploads)
         assert not seen.downloads, (row.cases[k], seen.downloads)
         for got, want in zip(found["cuda"], found["cpu"], strict=True):
             assert got.device == "cuda:0"
@@ -437,6 +438,18 @@ def test_training_steps_of_an_mlp(optimizer, cuda):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_training_on_a_device_that_is_not_current(optimizer, cuda):
+    model = tg.nn.Linear(3, 2).to("cuda:1")
+    steps = optimizer(model.parameters(), 0.1)
+    x = tg.tensor(random(4, 3), "float32", "cuda:1")
+    for _ in range(2):
+        steps.zero_grad()
+        cross_entropy(model(x), tg.tensor([0, 1, 1, 0], device="cuda:1")).backward()
+        steps.step()
+    assert {p.device for p in model.parameters()} == {"cuda:1"}
+
+
 def test_linear_cross_entropy_without_waiting(cuda):
     found = {}
     for device in ("cpu", "cuda"):
@@ -522,13 +535,21 @@ def test_to_and_back_with_gradients(cuda):
     assert y.to("cuda:0") is y
     (second,) = tg.grad(x.to("cuda").sum(), [x])
     assert second.device == "cpu"
+    for origin in ("cpu", "cuda:0", "cuda:1"):  # two ways to one tensor
+        x = tg.tensor([1.0, 2.0], device=origin, requires_grad=True)
+        (x.to("cuda:1") * x.to("cuda:1")).sum().to("cuda:0").backward()
+        assert x.grad.device == origin
+        assert x.grad.tolist() == [2.0, 4.0]
 
 
 def test_everything_stays_on_a_device_that_is_not_current(cuda):
     x = tg.tensor([1.0, 2.0], device="cuda:1", requires_grad=True)
     y = tg.exp(x) * 2 + x @ x
     y.sum().backward()
-    made = [y, x.grad, x.clone(), copy.deepcopy(x), tg.tensor(x), tg.zeros_like(x)]
+    z = tg.tensor([1.0, 2.0], device="cuda:1", requires_grad=True)
+    (z + 1.0).sum().backward()  # its gradient is copied as it is handed out
+    made = [y, x.grad, z.grad, x.clone(), copy.deepcopy(x), tg.tensor(x)]
+    made += [tg.zeros_like(x), tg.jacobian(tg.exp, x.detach())]
     made += [tg.jacobian(tg.exp, x), tg.hvp(lambda x: (x**3).sum(), x.detach(), x.grad)]
     made += [tg.arange(3, device="cuda:1"), tg.randn(2, device="cuda:1")]
     made += [tg.eye(2, device="cuda:1"), tg.tensor([1, 2], device="cuda:1") / 2]
