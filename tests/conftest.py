@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from contextvars import ContextVar
@@ -118,12 +119,16 @@ def no_switch_left_on():
         pytest.fail("the test left a switch on: " + "; ".join(left_on))
 
 
+@functools.cache
+def _module_switches(name: str, module_id: int) -> list[ContextVar]:
+    return [v for v in vars(sys.modules[name]).values() if isinstance(v, ContextVar)]
+
+
 def _switches() -> list[ContextVar]:
     """Every ContextVar at the top of a module of the library."""
     return [
-        value
+        switch
         for name, module in list(sys.modules.items())
         if name.partition(".")[0] == "tinygrad_softmax"
-        for value in vars(module).values()
-        if isinstance(value, ContextVar)
+        for switch in _module_switches(name, id(module))
     ]

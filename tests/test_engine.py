@@ -611,6 +611,8 @@ def test_a_float_beside_integers_gives_the_default_dtype():
         assert (t * 0.5).dtype == np.float64
     finally:
         tg.set_default_dtype("float32")
+    small = tg.tensor(np.array([1, 2], np.int8))  # NumPy's exp of it is a float16
+    np.testing.assert_allclose(tg.exp(small).numpy(), np.exp([1.0, 2.0]), rtol=2e-7)
     assert (t * 2).dtype == np.int64
     assert t.astype("float64").dtype == np.float64
 

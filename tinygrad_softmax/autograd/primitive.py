@@ -266,9 +266,16 @@ def _constant(op, wrap: type[Variable], out, inputs, statics: dict) -> Variable:
     """
     out = backend_of(out).asarray(out)
     if is_floating(out.dtype) and statics.get("dtype") is None:
-        was_floating = any(map(_is_floating_array, inputs))
+        default, was_floating = (
+            get_default_dtype(),
+            any(map(_is_floating_array, inputs)),
+        )
+        if not was_floating and out.dtype.itemsize < default.itemsize:
+            # NumPy computes exp of an int8 in float16: too coarse to be cast up.
+            wide = [x.astype(default) if hasattr(x, "ndim") else x for x in inputs]
+            out = op.forward(*wide, **statics)
         if not was_floating:
-            out = backend_of(out).asarray(out, get_default_dtype())
+            out = backend_of(out).asarray(out, default)
     result = wrap(out)
     observer = current_observer()
     if observer is not None:
