@@ -9,7 +9,11 @@ from .primitive import primitive
 
 @primitive
 def add(a, b):
-    """Elementwise sum, with broadcasting. d(a + b)/da = d(a + b)/db = 1."""
+    """Elementwise sum, with broadcasting. d(a + b)/da = d(a + b)/db = 1.
+
+    >>> tg.add(tg.tensor([1.0, 2.0]), 0.5)
+    tensor([1.5, 2.5])
+    """
     return a + b
 
 

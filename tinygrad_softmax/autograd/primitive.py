@@ -28,7 +28,7 @@ from typing import Any, Protocol, overload
 
 from ..backends import backend_of, is_number, several_devices
 from ..backends.dtypes import get_default_dtype, is_floating
-from .graph import Node, Variable, current_observer, is_grad_enabled
+from .graph import Node, Variable, current_observer, grad_enabled
 from .inputs import aligned, explained, on_device
 from .rules import RESERVED, add_rule, make_plan
 
@@ -36,7 +36,11 @@ PRIMITIVES: list[Primitive] = []  # every primitive, in order of definition
 
 
 class Primitive(Protocol):
-    """What `@primitive` returns: a function, with these attributes."""
+    """What `@primitive` returns: a function, with these attributes.
+
+    >>> tg.multiply.inputs, tg.multiply.differentiable, sorted(tg.multiply.rules)
+    (('a', 'b'), True, ['a', 'b'])
+    """
 
     __name__: str
     __module__: str
@@ -154,7 +158,7 @@ def _unary_call(name: str, forward: Callable) -> Callable:
                 out = forward(array)
         except (ValueError, TypeError, IndexError) as error:
             raise explained(error, name, (array,)) from error
-        if x.node is None or not is_grad_enabled() or not this.differentiable:
+        if x.node is None or not grad_enabled() or not this.differentiable:
             return _constant(this, x.result_class, out, (array,), {})
         if type(out) is not type(array):
             out = backend_of(array).asarray(
@@ -190,7 +194,7 @@ def _binary_call(name: str, forward: Callable) -> Callable:
         except (ValueError, TypeError, IndexError) as error:
             raise explained(error, name, (array, other)) from error
         needs = (node is not None, second is not None)
-        if needs == (False, False) or not is_grad_enabled() or not this.differentiable:
+        if needs == (False, False) or not grad_enabled() or not this.differentiable:
             return _constant(this, like.result_class, out, (array, other), {})
         if type(out) is not type(like.array):
             out = backend_of(like.array).asarray(out)
@@ -235,7 +239,7 @@ def _general_call(
         if this.residuals:
             out, *residuals = out
         needs = tuple(node is not None for node in nodes)
-        if not any(needs) or not is_grad_enabled() or not this.differentiable:
+        if not any(needs) or not grad_enabled() or not this.differentiable:
             return _constant(this, like.result_class, out, arrays, statics)
         if type(out) is not type(like.array):
             out = backend_of(out).asarray(out)  # (to_device: not like.array's)

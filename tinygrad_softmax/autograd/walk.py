@@ -358,6 +358,20 @@ def scaled(residual: Any, g: Any) -> Any:
 
     The engine's own seed of 1 (known by identity, not by value) returns the residual as
     it is; a residual whose node dies now is scaled in place; else a copy is.
+
+    >>> @tg.primitive(residuals=("doubled",))
+    ... def squared(x):
+    ...     return x * x, 2.0 * x
+    >>> @squared.vjp("x")  # the definition, for higher orders
+    ... def _(g, x):
+    ...     return g * (2.0 * x)
+    >>> @squared.fused("x")  # what runs on arrays
+    ... def _(g, doubled):
+    ...     return tg.scaled(doubled, g)
+    >>> x = tg.tensor([1.0, 3.0], requires_grad=True)
+    >>> squared(x).sum().backward()
+    >>> x.grad
+    tensor([2., 6.])
     """
     unit, dying = _fused_call.get()
     if unit is not None and g is unit:

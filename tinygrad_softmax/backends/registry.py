@@ -25,6 +25,11 @@ def register_backend(backend: Backend, *array_types: type) -> None:
 
     `backend` is an instance of a subclass of `Backend`; it inherits every kernel as
     plain array code. Registering a name again replaces the earlier backend.
+
+    >>> register_backend("cuda")
+    Traceback (most recent call last):
+    ...
+    TypeError: register_backend got a str; it needs an instance of a subclass of Backend
     """
     if not isinstance(backend, Backend):
         raise TypeError(
@@ -81,7 +86,12 @@ def is_number(value: Any) -> bool:
 
 
 def namespace(*arrays: Any) -> Any:
-    """The array namespace (`numpy`, `cupy`, ...) of the first array among `arrays`."""
+    """The array namespace (`numpy`, `cupy`, ...) of the first array among `arrays`.
+
+    >>> import numpy as np
+    >>> namespace(np.ones(2)).__name__
+    'numpy'
+    """
     for array in arrays:
         backend = _by_type.get(type(array))
         if backend is not None:
@@ -122,7 +132,10 @@ def resolve_device(device: str | None = None) -> tuple[Backend, str]:
 def cuda_is_available() -> bool:
     """Whether `device="cuda"` works here: CuPy, a driver, a device, its libraries.
 
-    It never raises. `resolve_device("cuda")` says what is missing.
+    It never raises. `tg.zeros(1, device="cuda")` says what is missing.
+
+    >>> cuda_is_available() in (True, False)
+    True
     """
     try:
         resolve_device("cuda")

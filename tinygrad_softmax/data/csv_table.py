@@ -58,6 +58,10 @@ class Table:
         encoding: the encoding it was read with.
         guessed: whether the encoding is a guess (neither given nor marked nor UTF-8).
         delimiter: what stands between two cells.
+
+    >>> table = Table("x.csv", ("w", "kind"), [["1", "a"]], [2], "utf-8", False, ",")
+    >>> table.columns, table.rows
+    (('w', 'kind'), [['1', 'a']])
     """
 
     name: str

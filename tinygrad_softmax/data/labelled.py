@@ -35,6 +35,11 @@ class LabelledRows:
         feature_names: one for each column of `features`.
         class_names: one for each class.
         target_name: what is predicted.
+
+    >>> from tinygrad_softmax.data import load_digits
+    >>> digits = load_digits()
+    >>> digits.features.shape, digits.target.shape, digits.class_names[:3]
+    ((1797, 64), (1797,), ('0', '1', '2'))
     """
 
     name: str
@@ -104,6 +109,11 @@ def feature_matrix(table: Table, columns: Sequence[str]) -> np.ndarray:
     Raises:
         DataError: a column is not there, or a cell holds no finite number; the
             message names the line and the column.
+
+    >>> rows = [["1", "a", "2.5"]]
+    >>> table = Table("x.csv", ("w", "kind", "h"), rows, [2], "utf-8", False, ",")
+    >>> feature_matrix(table, ["h", "w"]).tolist()
+    [[2.5, 1.0]]
     """
     places = {name: i for i, name in enumerate(table.columns)}
     absent = [name for name in columns if name not in places]

@@ -217,7 +217,12 @@ class Linear(Module):
 
 
 class ReLU(Module):
-    """max(x, 0); its gradient at 0 is 0."""
+    """max(x, 0); its gradient at 0 is 0.
+
+    >>> import tinygrad_softmax as tg
+    >>> ReLU()(tg.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
 
     def forward(self, input: Any) -> Any:
         return functional.relu(input)
@@ -256,7 +261,13 @@ class CrossEntropyLoss(Module):
 
 
 class NLLLoss(Module):
-    """`functional.nll_loss` with its options kept."""
+    """`functional.nll_loss` with its options kept.
+
+    >>> import tinygrad_softmax as tg
+    >>> log_probs = tg.log(tg.tensor([[0.3, 0.2, 0.1, 0.4]]))
+    >>> round(NLLLoss()(log_probs, tg.tensor([1])).item(), 4)
+    1.6094
+    """
 
     def __init__(
         self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"

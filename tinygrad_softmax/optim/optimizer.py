@@ -18,6 +18,16 @@ class Optimizer:
 
     A subclass gives `update(array, grad, state)`, which changes `array` in place. It
     works on raw arrays: an update is no part of any graph.
+
+    >>> import tinygrad_softmax as tg
+    >>> class SignDescent(Optimizer):
+    ...     def update(self, array, grad, state):
+    ...         array -= 0.1 * tg.sign(grad)
+    >>> x = tg.tensor([1.0, -2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> SignDescent([x]).step()
+    >>> x.tolist() == tg.tensor([0.9, -1.9]).tolist()
+    True
     """
 
     def __init__(self, params: Iterable[Tensor]) -> None:
