@@ -376,7 +376,7 @@ def test_ctrl_c_is_one_line():
 def read_until_closed(terminal: int, seen: bytearray) -> None:
     with contextlib.suppress(
         OSError
-    ):  # what a terminal says when its other end is gone
+    ):  # the other end is gone
         while part := os.read(terminal, 65536):
             seen += part
 
