@@ -374,9 +374,7 @@ def test_ctrl_c_is_one_line():
 
 
 def read_until_closed(terminal: int, seen: bytearray) -> None:
-    with contextlib.suppress(
-        OSError
-    ):  # the other end is gone
+    with contextlib.suppress(OSError):  # the other end is gone
         while part := os.read(terminal, 65536):
             seen += part
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cross_entropy_reference import reference
-from hypothesis import given, settings
+from examples_of import part
+from hypothesis import given
 from pytorch_cases import CROSS_ENTROPY
 
 import tinygrad_softmax as tg
@@ -52,7 +53,7 @@ def assert_is_reference(problem, loss, gradient):
     np.testing.assert_allclose(gradient, wanted, rtol=close, atol=close)
 
 
-@settings(max_examples=200)
+@part(2)
 @given(problem=st.softmax_problems(infinite=True, degenerate=True))
 @by_order
 def test_it_is_the_table(device, create_graph, problem):
@@ -103,13 +104,13 @@ def test_pytorchs_own_answers(name, device):
 # -- derivatives -----------------------------------------------------------------------
 
 
-@settings(max_examples=60)
+@part(0.6)
 @given(problem=st.softmax_problems(infinite=True))
 def test_derivatives_of_the_logits(device, problem):
     check_grads(problem.loss, tg.asarray(problem.logits, device=device))
 
 
-@settings(max_examples=30)
+@part(0.3)
 @given(
     problem=st.softmax_problems(
         targets=["probabilities", "values"], dtypes=["float64", "float32"], max_side=2
@@ -120,7 +121,7 @@ def test_derivatives_of_the_target_too(device, problem):
     check_grads(problem.loss, logits, tg.asarray(problem.target, device=device))
 
 
-@settings(max_examples=15)
+@part(0.15)
 @given(
     problem=st.softmax_problems(
         dtypes=["float64"], max_ndim=2, max_side=2, max_classes=3, extreme=False
@@ -178,6 +179,18 @@ def test_a_mean_over_nothing(rows, labels, options, create_graph, device):
         )
         gradient = tg.grad(loss.sum(), x, create_graph=create_graph)
         np.testing.assert_array_equal(gradient.detach().numpy(), np.zeros((rows, 3)))
+
+
+@by_order
+def test_a_mean_over_labels_of_weight_zero_when_smoothed(create_graph, device):
+    """Smoothing leaves them a loss; there is nothing to divide it by."""
+    x = put(np.array([[1.0, 2.0]]), device, requires_grad=True)
+    loss = tg.softmax_cross_entropy(
+        x, put([0], device), weight=[0.0, 1.0], label_smoothing=0.5
+    )
+    assert math.isnan(loss.item())
+    gradient = tg.grad(loss, x, create_graph=create_graph)
+    np.testing.assert_array_equal(gradient.detach().numpy(), [[0.0, 0.0]])
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])

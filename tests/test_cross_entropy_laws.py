@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples_of import part
+from hypothesis import given
 
 import tinygrad_softmax as tg
 from tinygrad_softmax.testing import strategies as st
 
-whole = settings(max_examples=40)
+whole = part(0.4)
 PATHS = pytest.mark.parametrize("create_graph", [False, True])
 
 

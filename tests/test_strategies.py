@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples_of import part
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as hst
 
@@ -80,7 +81,7 @@ def test_elements_are_in_the_domain(data, domain, dtype):
 
 
 @pytest.mark.parametrize("dtype", [*st.LABEL_DTYPES, "bool"])
-@settings(max_examples=20)
+@part(0.2)
 @given(data=hst.data())
 def test_integers(dtype, data):
     x = data.draw(st.arrays(dtype=dtype, low=0, high=1.5))
@@ -94,7 +95,7 @@ def test_elements_are_equal_or_well_apart(x):
     assert (gaps >= 2.0**-9).all()
 
 
-@settings(max_examples=30)
+@part(0.3)
 @given(x=st.arrays(st.shapes(1, 2, max_side=10), unique=True))
 def test_unique_elements(x):
     assert np.unique(x).size == x.size
@@ -116,7 +117,7 @@ def test_layouts():
     assert any(x.strides[1] > x.itemsize and x.strides[0] > x.strides[1] for x in drawn)
 
 
-@settings(max_examples=30)
+@part(0.3)
 @given(x=st.arrays(st.shapes(2, 3), layouts=["C"]))
 def test_one_layout(x):
     assert x.flags.c_contiguous
@@ -142,7 +143,7 @@ def test_a_counterexample_is_plain():
     assert least.tolist() == 1.0 + 2.0**-7
 
 
-@settings(max_examples=30)
+@part(0.3)
 @given(data=hst.data())
 def test_tensors(device, data):
     x = data.draw(st.tensors(dtype="float32", device=device, low=1.0, high=2.0))
@@ -272,7 +273,7 @@ def test_means_over_nothing_are_drawn(condition, degenerate_problems, problems):
     assert not any(map(condition, problems))
 
 
-@settings(max_examples=30)
+@part(0.3)
 @given(
     problem=st.softmax_problems(
         dtypes=["float32"],

@@ -124,12 +124,11 @@ def reduced(losses: Any, targets: Targets, reduction: str, shape: tuple) -> Any:
     total = losses.sum()
     if reduction == "sum":
         return total
-    divisor = _divisor(targets, losses.dtype)
-    return (
-        total / losses.dtype.type(divisor)
-        if isinstance(divisor, int)
-        else total / divisor
-    )
+    divisor, dtype = _divisor(targets, losses.dtype), losses.dtype
+    if isinstance(divisor, int):
+        return total / dtype.type(divisor)
+    # (Smoothing leaves a total where the weights of all labels are 0.)
+    return targets.xp.where(divisor == 0, dtype.type(np.nan), total / divisor)
 
 
 def row_targets(
