@@ -614,3 +614,31 @@ def test_axis_errors_are_numpys(device):
     """Code that catches NumPy's AxisError, an IndexError and a ValueError, goes on."""
     with pytest.raises(np.exceptions.AxisError):
         tg.sum(tg.ones((2, 3), device=device), axis=2)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: tg.exp([1.0]),
+        lambda: tg.add([1.0], [2.0]),
+        lambda: tg.sum([1.0]),
+        lambda: tg.mean(3.0),
+        lambda: tg.max([1.0]),
+        lambda: tg.softmax([1.0, 2.0]),
+        lambda: tg.logsumexp([1.0, 2.0]),
+        lambda: tg.reshape([1.0], (1,)),
+        lambda: tg.transpose([[1.0]]),
+        lambda: tg.squeeze([[1.0]]),
+        lambda: tg.concatenate([[1.0], [2.0]]),
+        lambda: tg.stack([[1.0], [2.0]]),
+        lambda: tg.matmul([[1.0]], [[1.0]]),
+        lambda: tg.einsum("i->", [1.0]),
+        lambda: tg.take([1.0], [0]),
+        lambda: tg.where([True], 1.0, 2.0),
+        lambda: tg.argmax([1.0]),
+        lambda: tg.softmax_cross_entropy([1.0, 2.0], 0),
+    ],
+)
+def test_a_list_or_a_number_in_place_of_an_array_names_the_mend(call):
+    with pytest.raises(TypeError, match=r"mend: .*tg\.tensor\("):
+        call()

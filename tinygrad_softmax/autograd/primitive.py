@@ -183,6 +183,8 @@ def _binary_call(name: str, forward: Callable) -> Callable:
         elif isinstance(b, Variable):
             like, array, node, other, second = b, a, None, b.array, b.node
         else:
+            if type(a) is list or type(b) is list:
+                aligned(name, (a, b))  # raises: + would join them
             return forward(a, b)
         if type(array) is not type(other):
             array, other = aligned(name, (array, other))

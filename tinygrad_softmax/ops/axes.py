@@ -8,6 +8,16 @@ from typing import Any
 import numpy as np
 
 
+def check_array(name: str, *values: Any) -> None:
+    """Raise TypeError for a list, a number or anything else without a shape."""
+    for value in values:
+        if not hasattr(value, "ndim"):
+            raise TypeError(
+                f"{name}: a {type(value).__name__} was given; expected a tensor or an "
+                "array; mend: tg.tensor(...)"
+            )
+
+
 def check_axis(name: str, axis: Any, x: Any) -> int:
     """`axis` as a number from 0, or an error that names the op and the legal range."""
     try:
@@ -16,12 +26,12 @@ def check_axis(name: str, axis: Any, x: Any) -> int:
         raise TypeError(
             f"{name}: axis was given as {axis!r}; expected an integer"
         ) from None
-    ndim = x.ndim if hasattr(x, "ndim") else 0
+    check_array(name, x)
+    ndim = x.ndim
     if not -ndim <= number < ndim:
         legal = f"{-ndim}..{ndim - 1}" if ndim else "none: it is 0-dimensional"
-        shape = getattr(x, "shape", ())
         raise np.exceptions.AxisError(
-            f"{name}: axis {number} is out of range for shape {shape}; its axes are "
+            f"{name}: axis {number} is out of range for shape {x.shape}; its axes are "
             f"{legal}"
         )
     return number % ndim
@@ -29,8 +39,9 @@ def check_axis(name: str, axis: Any, x: Any) -> int:
 
 def check_axes(name: str, axis: Any, x: Any) -> tuple[int, ...]:
     """`axis` (None for all, an integer, or several) as distinct numbers from 0."""
+    check_array(name, x)
     if axis is None:
-        return tuple(range(x.ndim if hasattr(x, "ndim") else 0))
+        return tuple(range(x.ndim))
     if not isinstance(axis, (tuple, list, range)):
         return (check_axis(name, axis, x),)
     axes = tuple(check_axis(name, each, x) for each in axis)

@@ -10,7 +10,7 @@ import numpy as np
 from ..autograd import primitive
 from ..autograd.core_ops import broadcast_to as _broadcast_to
 from ..backends import backend_of, namespace
-from .axes import check_axis, check_lengths
+from .axes import check_array, check_axis, check_lengths
 from .indexing import _getitem, take
 from .shaping import _reshape, expand_dims
 
@@ -34,6 +34,7 @@ def concatenate(arrays, axis=0):
     tensor([1., 2., 3.])
     """
     arrays = list(arrays)
+    check_array("concatenate", *arrays)
     if not arrays:
         raise ValueError("concatenate: no arrays were given; it needs at least one")
     if axis is None:
@@ -50,6 +51,7 @@ def stack(arrays, axis=0):
     (2, 2)
     """
     arrays = list(arrays)
+    check_array("stack", *arrays)
     if len({tuple(x.shape) for x in arrays}) != 1:
         raise ValueError(
             f"stack: the shapes are {[tuple(x.shape) for x in arrays]}; it needs one "
@@ -92,6 +94,7 @@ def repeat(x, repeats, axis=None):
     >>> tg.repeat(tg.tensor([1.0, 2.0]), 2)
     tensor([1., 1., 2., 2.])
     """
+    check_array("repeat", x)
     if axis is None:
         x, axis = _reshape(x, shape=(prod(x.shape),)), 0
     axis = check_axis("repeat", axis, x)
@@ -138,6 +141,7 @@ def pad(x, pad_width, mode="constant", constant_values=0):
     >>> tg.pad(tg.tensor([1.0, 2.0]), 1)
     tensor([0., 1., 2., 0.])
     """
+    check_array("pad", x)
     widths = np.asarray(pad_width)
     fits = widths.shape in ((), (1,), (2,), (1, 2), (x.ndim, 1), (x.ndim, 2))
     if not fits or widths.dtype.kind not in "iu" or (widths < 0).any():

@@ -8,7 +8,7 @@ from typing import Any
 from ..autograd import primitive
 from ..backends import backend_of, is_number, namespace
 from .arithmetic import multiply
-from .axes import check_axes, check_axis
+from .axes import check_array, check_axes, check_axis
 from .shaping import _reshape, expand_dims, moveaxis, permute_dims, reshape, swapaxes
 
 
@@ -52,6 +52,7 @@ def matmul(a, b):
     >>> tg.matmul(tg.tensor([[1.0, 2.0]]), tg.tensor([[3.0], [4.0]]))
     tensor([[11.]])
     """
+    check_array("matmul", a, b)
     for x in (a, b):
         if not getattr(x, "ndim", 0):
             raise ValueError(
@@ -119,6 +120,7 @@ def einsum(subscripts, *operands):
     (tensor(5.), tensor([[ 5., 11.],
             [11., 25.]]))
     """
+    check_array("einsum", *operands)
     return _einsum(*operands, subscripts=_explicit(subscripts, operands))
 
 
@@ -163,6 +165,7 @@ def tensordot(a, b, axes: Any = 2):
     >>> tg.tensordot(tg.ones((2, 3)), tg.ones((3, 4)), axes=1).shape
     (2, 4)
     """
+    check_array("tensordot", a, b)
     if hasattr(axes, "__index__"):
         if not 0 <= axes <= min(a.ndim, b.ndim):
             raise ValueError(

@@ -16,7 +16,7 @@ from ..autograd.core_ops import broadcast_to
 from ..backends import backend_of, namespace
 from ..backends.dtypes import float32, is_half
 from .arithmetic import multiply, where
-from .axes import check_axes, check_axis, kept_shape, length
+from .axes import check_array, check_axes, check_axis, kept_shape, length
 from .elementwise import abs, sign
 from .joining import concatenate
 from .powers import pow
@@ -247,6 +247,7 @@ def cumsum(x, axis=None):
     >>> tg.cumsum(tg.tensor([1.0, 2.0, 3.0]))
     tensor([1., 3., 6.])
     """
+    check_array("cumsum", x)
     if axis is None:
         x, axis = _reshape(x, shape=(_product(x.shape),)), 0
     return _cumsum(x, axis=check_axis("cumsum", axis, x))

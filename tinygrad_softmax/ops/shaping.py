@@ -11,7 +11,7 @@ from math import prod
 from ..autograd import primitive
 from ..autograd.core_ops import broadcast_to as _broadcast_to
 from ..backends import namespace
-from .axes import check_axes, check_axis, check_lengths
+from .axes import check_array, check_axes, check_axis, check_lengths
 
 
 @primitive(name="reshape")
@@ -31,6 +31,7 @@ def reshape(x, shape):
     tensor([[0., 1.],
             [2., 3.]])
     """
+    check_array("reshape", x)
     shape = check_lengths("reshape", "shape", shape)
     known, size = prod(n for n in shape if n != -1), prod(x.shape)
     if shape.count(-1) > 1 or any(n < -1 for n in shape):
@@ -79,6 +80,7 @@ def transpose(x, axes=None):
     >>> tg.transpose(tg.zeros((2, 3))).shape
     (3, 2)
     """
+    check_array("transpose", x)
     return permute_dims(x, range(x.ndim)[::-1] if axes is None else axes)
 
 
@@ -88,6 +90,7 @@ def swapaxes(x, axis1, axis2):
     >>> tg.swapaxes(tg.zeros((2, 3, 4)), 0, 2).shape
     (4, 3, 2)
     """
+    check_array("swapaxes", x)
     order = list(range(x.ndim))
     first, second = check_axis("swapaxes", axis1, x), check_axis("swapaxes", axis2, x)
     order[first], order[second] = second, first
@@ -118,6 +121,7 @@ def expand_dims(x, axis):
     >>> tg.expand_dims(tg.zeros(3), 0).shape
     (1, 3)
     """
+    check_array("expand_dims", x)
     axes = (axis,) if hasattr(axis, "__index__") else tuple(axis)
     ndim = x.ndim + len(axes)
     places = {operator.index(each) % ndim for each in axes if -ndim <= each < ndim}
@@ -137,6 +141,7 @@ def squeeze(x, axis=None):
     >>> tg.squeeze(tg.zeros((1, 3, 1))).shape
     (3,)
     """
+    check_array("squeeze", x)
     if axis is None:
         axes = tuple(i for i, n in enumerate(x.shape) if n == 1)
     else:
@@ -208,6 +213,7 @@ def tile(x, reps):
     >>> tg.tile(tg.tensor([1.0, 2.0]), 2)
     tensor([1., 2., 1., 2.])
     """
+    check_array("tile", x)
     reps = check_lengths("tile", "reps", reps)
     if any(n < 0 for n in reps):
         raise ValueError(f"tile: reps was given as {reps}; expected 0 or more")
@@ -261,6 +267,7 @@ def triu(x, k=0):
 
 
 def _matrix(name, x):
+    check_array(name, x)
     if x.ndim < 2:
         raise ValueError(f"{name}: shape {x.shape} has no matrix; it needs two axes")
     return x

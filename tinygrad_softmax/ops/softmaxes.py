@@ -6,7 +6,7 @@ from ..autograd import primitive
 from ..autograd.core_ops import sum_to
 from ..backends import backend_of, namespace
 from ..backends.dtypes import get_default_dtype, is_floating
-from .axes import check_axis
+from .axes import check_array, check_axis
 from .elementwise import exp
 
 
@@ -82,6 +82,7 @@ def log_softmax(x, axis=-1):
 
 
 def _nonscalar(name, x):
+    check_array(name, x)
     if not x.ndim:
         raise ValueError(f"{name}: a 0-dimensional tensor has no axis to sum along")
     return x
