@@ -57,8 +57,8 @@ def _search(array: Any) -> Backend:
         if isinstance(array, array_type):
             return backend
     raise TypeError(
-        f"no backend holds a {type(array).__name__}; expected a tensor, a NumPy or CuPy "
-        "array, or one whose type was given to register_backend; mend: tg.tensor(...)"
+        f"no backend holds a {type(array).__name__}; expected a tensor, a NumPy or "
+        "CuPy array, or one whose type was given to register_backend; mend: tg.tensor(...)"
     )
 
 

@@ -52,7 +52,7 @@ def matmul(a, b):
     >>> tg.matmul(tg.tensor([[1.0, 2.0]]), tg.tensor([[3.0], [4.0]]))
     tensor([[11.]])
     """
-    check_array("matmul", a, b)
+    check_array("matmul", *(x for x in (a, b) if not is_number(x)))
     for x in (a, b):
         if not getattr(x, "ndim", 0):
             raise ValueError(
