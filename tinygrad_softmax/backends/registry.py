@@ -58,7 +58,7 @@ def _search(array: Any) -> Backend:
             return backend
     raise TypeError(
         f"no backend holds a {type(array).__name__}; expected a tensor, a NumPy or "
-        "CuPy array, or one whose type was given to register_backend; mend: tg.tensor(...)"
+        "CuPy array, or one of a type given to register_backend; mend: tg.tensor(...)"
     )
 
 
