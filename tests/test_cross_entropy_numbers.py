@@ -238,7 +238,7 @@ def test_weights_and_smoothing(dtype, path, device):
         smoothing = 0.125
         target = smoothing / classes + (1 - smoothing) * np.eye(classes)[label]
         (wanted,) = exact(row, weight * target)
-        options = {"weight": weight, "label_smoothing": smoothing}
+        options = {"weight": weight.tolist(), "label_smoothing": smoothing}
         found = loss_and_gradient(row, label, dtype, device, path, **options)
         allowed = 8 + float(row.max() - row.min())
         size = np.finfo(dtype).eps * wanted.loss_terms
@@ -345,7 +345,7 @@ def test_a_mean_over_many_16_bit_rows(half, weighted, device):
     n, scale = 70_000, 4096.0
     logits = np.random.default_rng(0).normal(size=(n, 3))
     labels = tg.tensor(np.arange(n) % 3, device=device)
-    weight = np.ones(3) if weighted else None
+    weight = [1.0, 1.0, 1.0] if weighted else None
     wide = halves(logits, half, device).detach().astype("float64").requires_grad_()
     tg.softmax_cross_entropy(wide, labels).backward()
     for create_graph in (False, True):

@@ -20,11 +20,11 @@ by_half = pytest.mark.parametrize("half", ["float16", "bfloat16"])
 KINDS = {
     "labels": {},
     "everything": {
-        "class_weight": np.array([0.5, 1.0, 2.0, 0.25, 1.5]),
+        "class_weight": [0.5, 1.0, 2.0, 0.25, 1.5],
         "ignore_index": 3,
         "label_smoothing": 0.2,
     },
-    "values": {"class_weight": np.arange(1.0, 6.0), "label_smoothing": 0.5},
+    "values": {"class_weight": [1.0, 2.0, 3.0, 4.0, 5.0], "label_smoothing": 0.5},
 }
 
 

@@ -248,10 +248,11 @@ class SoftmaxProblem:
 
     def loss(self, logits: Any, target: Any = None) -> Tensor:
         """`softmax_cross_entropy` of other logits (and target), on their device."""
-        logits = asarray(logits)
-        target = self.target if target is None else target
-        target = asarray(target).to(logits.device)
-        return softmax_cross_entropy(logits, target, **self.options)
+        logits, options = asarray(logits), self.options
+        target = asarray(self.target if target is None else target)
+        if self.weight is not None:
+            options["weight"] = asarray(self.weight, device=logits.device)
+        return softmax_cross_entropy(logits, target.to(logits.device), **options)
 
 
 def softmax_problems(
