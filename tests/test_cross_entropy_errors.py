@@ -218,6 +218,13 @@ def test_softmax_of_softmax_warns_once_per_place(device):
     assert caught[0].filename == __file__
 
 
+def test_the_warning_names_the_users_line_through_nn_too(device):
+    x = put(np.zeros((2, 3)), device, requires_grad=True)
+    with pytest.warns(UserWarning, match="output of softmax") as caught:
+        tg.nn.CrossEntropyLoss()(tg.softmax(x), put([0, 1], device))
+    assert caught[0].filename == __file__
+
+
 def test_what_only_looks_like_softmax_of_softmax(device):
     """Warnings are errors in these tests."""
     x = put(np.zeros((3, 3)), device, requires_grad=True)

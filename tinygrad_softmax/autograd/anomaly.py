@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import linecache
-import sys
 from typing import Any
 
 from ..backends import backend_of
 from ..backends.dtypes import is_floating
+from .callers import users_frame
 from .graph import Node, Variable, observing
-
-_PACKAGE = __name__.partition(".")[0]
 
 
 def detect_anomaly():
@@ -100,11 +98,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 def _caller() -> str:
     """File, line and source of the innermost frame outside this package."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None:
-        if frame.f_globals.get("__name__", "").partition(".")[0] != _PACKAGE:
-            break
-        frame = frame.f_back
+    frame, _ = users_frame()
     name, line = frame.f_code.co_filename, frame.f_lineno
     source = linecache.getline(name, line).strip()
     return f"{name}:{line}" + (f": {source}" if source else "")

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import is_grad_enabled, primitive, scaled
+from ..autograd.callers import users_frame
 from ..autograd.core_ops import cast, sum_to
 from ..backends import backend_of, namespace
 from ..backends.dtypes import is_floating, is_half, working_dtype
@@ -317,5 +318,5 @@ def _warn_of_probabilities(logits: Any, axis: int) -> None:
         "softmax_cross_entropy was given the output of softmax; it applies softmax "
         "itself, and doing so twice trains badly; mend: give it the scores (logits)",
         UserWarning,
-        stacklevel=3,
+        stacklevel=users_frame()[1],
     )
