@@ -4,6 +4,7 @@ Names and signatures are NumPy's and the array API standard's. On plain arrays t
 functions compute and return plain arrays.
 """
 
+from .activations import elu, gelu, leaky_relu, relu, sigmoid, silu, softplus
 from .arithmetic import (
     add,
     clip,
@@ -50,28 +51,21 @@ from .elementwise import (
     ceil,
     cos,
     cosh,
-    elu,
     erf,
     erfc,
     exp,
     expm1,
     floor,
-    gelu,
-    leaky_relu,
     log,
     log1p,
     log2,
     log10,
     positive,
     reciprocal,
-    relu,
     round,
-    sigmoid,
     sign,
-    silu,
     sin,
     sinh,
-    softplus,
     sqrt,
     square,
     tan,

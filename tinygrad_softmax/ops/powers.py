@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from ..autograd import Variable, primitive
 from ..backends import is_number, namespace
+from .activations import sigmoid
 from .arithmetic import where, zeros_as
 from .comparisons import logical_and
-from .elementwise import log, sigmoid
+from .elementwise import log
 
 
 @primitive(name="pow")

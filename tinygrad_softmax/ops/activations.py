@@ -1,0 +1,175 @@
+"""Activation functions, element by element.
+
+Each takes a tensor or an array of any shape and returns one of the same shape and
+dtype. Those with a kink say what their gradient is there.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..autograd import primitive
+from ..backends import backend_of, namespace
+from .arithmetic import _clip, where
+from .elementwise import TWO_OVER_SQRT_PI, erfc, exp
+
+
+@primitive
+def sigmoid(x):
+    """1 / (1 + e^-x), without overflow. d/dx = sigmoid(x) sigmoid(-x).
+
+    >>> tg.sigmoid(tg.tensor([0.0, 100.0]))
+    tensor([0.5, 1. ])
+    """
+    xp = namespace(x)
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, 1.0, e) / (1.0 + e)
+
+
+@sigmoid.vjp("x")
+def _(g, x, out):
+    return g * out * sigmoid(-x)  # 1 - out would be 0 for x above 37
+
+
+@primitive
+def softplus(x):
+    """log(1 + e^x), without overflow. d/dx = sigmoid(x).
+
+    >>> tg.softplus(tg.tensor([0.0, 100.0]))
+    tensor([  0.6931472, 100.       ])
+    """
+    xp = namespace(x)
+    return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+@softplus.vjp("x")
+def _(g, x):
+    return g * sigmoid(x)
+
+
+@primitive
+def relu(x):
+    """max(x, 0). d/dx = 1 for x > 0, else 0; 0 at 0.
+
+    >>> tg.relu(tg.tensor([-2.0, 3.0]))
+    tensor([0., 3.])
+    """
+    return namespace(x).maximum(x, 0)
+
+
+@relu.vjp("x")
+def _(g, out):
+    return where(out > 0, g, 0.0)
+
+
+@primitive(name="leaky_relu")
+def _leaky_relu(x, *, negative_slope):
+    return namespace(x).where(x > 0, x, negative_slope * x)
+
+
+@_leaky_relu.vjp("x")
+def _(g, x, negative_slope):
+    return where(x > 0, g, negative_slope * g)
+
+
+def leaky_relu(x, negative_slope=0.01):
+    """x where x > 0, else negative_slope * x. At 0 the gradient is negative_slope.
+
+    >>> tg.leaky_relu(tg.tensor([-2.0, 3.0]))
+    tensor([-0.02,  3.  ])
+    """
+    return _leaky_relu(x, negative_slope=negative_slope)
+
+
+@primitive(name="elu")
+def _elu(x, *, alpha):
+    xp = namespace(x)
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+
+
+@_elu.vjp("x")
+def _(g, x, alpha):
+    return where(x > 0, g, g * (alpha * exp(where(x > 0, 0.0, x))))
+
+
+def elu(x, alpha=1.0):
+    """x where x > 0, else alpha (e^x - 1). At 0 the gradient is alpha.
+
+    Source: Clevert, Unterthiner & Hochreiter, 2016.
+
+    >>> tg.elu(tg.tensor([-1.0, 3.0]))
+    tensor([-0.6321206,  3.       ])
+    """
+    return _elu(x, alpha=alpha)
+
+
+@primitive
+def silu(x):
+    """x sigmoid(x), also called swish.
+
+    d/dx = s (1 + x (1 - s)) with s = sigmoid(x).
+    Source: Elfwing, Uchibe & Doya, 2018.
+
+    >>> tg.silu(tg.tensor([-1.0, 3.0]))
+    tensor([-0.26894143,  2.8577225 ])
+    """
+    return x * sigmoid(x)
+
+
+@silu.vjp("x")
+def _(g, x):
+    return g * (sigmoid(x) * (1.0 + x * sigmoid(-x)))
+
+
+_FLAT = 40.0  # beyond, both cdfs are 0 or 1 to the last digit; x^3 may overflow
+
+
+@primitive(name="gelu")
+def _gelu(x):
+    return x * (0.5 * backend_of(x).erfc(x * -math.sqrt(0.5)))
+
+
+@_gelu.vjp("x")
+def _(g, x):
+    y = _clip(x, -_FLAT, _FLAT)
+    normal_cdf = 0.5 * erfc(y * -math.sqrt(0.5))
+    normal_pdf = (0.5 * math.sqrt(0.5) * TWO_OVER_SQRT_PI) * exp(-0.5 * y * y)
+    return g * (normal_cdf + x * normal_pdf)
+
+
+# (1 + tanh(u)) / 2 is sigmoid(2u), which keeps the digits of the negative tail.
+_TANH_SCALE, _TANH_CUBIC = math.sqrt(2.0 / math.pi), 0.044715
+
+
+@primitive(name="gelu")
+def _gelu_tanh(x):
+    y = namespace(x).clip(x, -_FLAT, _FLAT)
+    return x * sigmoid(2.0 * _TANH_SCALE * (y + _TANH_CUBIC * y * y * y))
+
+
+@_gelu_tanh.vjp("x")
+def _(g, x):
+    y = _clip(x, -_FLAT, _FLAT)
+    inner = 2.0 * _TANH_SCALE * (y + _TANH_CUBIC * y * y * y)
+    slope = 2.0 * _TANH_SCALE * (1.0 + (3.0 * _TANH_CUBIC) * y * y)
+    s = sigmoid(inner)
+    return g * (s + x * s * sigmoid(-inner) * slope)
+
+
+def gelu(x, approximate="none"):
+    """x times the normal distribution function of x.
+
+    approximate: "none" for the exact x Phi(x), computed as x erfc(-x/sqrt(2)) / 2 so
+        that the negative tail keeps its digits; "tanh" for
+        x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+
+    Source: Hendrycks & Gimpel, "Gaussian error linear units", 2016.
+
+    >>> tg.gelu(tg.tensor([-1.0, 3.0]))
+    tensor([-0.15865526,  2.9959502 ])
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(
+            f"gelu: approximate was given as {approximate!r}; expected 'none' or 'tanh'"
+        )
+    return _gelu(x) if approximate == "none" else _gelu_tanh(x)
