@@ -10,7 +10,7 @@ from typing import Any
 
 from ... import ops
 from ...autograd import primitive
-from ...backends import namespace
+from ...backends.dtypes import working_dtype
 
 __all__: list[str] = []
 
@@ -19,6 +19,11 @@ def _parts(gates: Any, n: int) -> list[Any]:
     """The gates' n equal parts along the last axis."""
     width = gates.shape[-1] // n
     return [gates[..., i * width : (i + 1) * width] for i in range(n)]
+
+
+def _wide(array: Any) -> Any:
+    """16-bit floats as float32."""
+    return array.astype(working_dtype(array.dtype), copy=False)
 
 
 @primitive
@@ -32,8 +37,9 @@ def lstm_state(gates, state):
     Source: S. Hochreiter and J. Schmidhuber, "Long short-term memory", Neural
     Computation 9, 1997; the forget gate from F. Gers et al., 2000.
     """
-    i, f, z, _ = _parts(gates, 4)
-    return ops.sigmoid(f) * state + ops.sigmoid(i) * namespace(z).tanh(z)
+    i, f, z, _ = _parts(_wide(gates), 4)
+    out = ops.sigmoid(f) * state + ops.sigmoid(i) * ops.tanh(z)
+    return out.astype(gates.dtype, copy=False)
 
 
 @lstm_state.vjp("gates")
@@ -56,7 +62,8 @@ def lstm_output(gates, state):
 
     gates, state: as of `lstm_state`.
     """
-    return ops.sigmoid(_parts(gates, 4)[3]) * namespace(state).tanh(state)
+    out = ops.sigmoid(_parts(_wide(gates), 4)[3]) * ops.tanh(_wide(state))
+    return out.astype(gates.dtype, copy=False)
 
 
 @lstm_output.vjp("gates")
@@ -83,8 +90,9 @@ def gru_state(from_input, from_state, state):
     Source: K. Cho et al., "Learning phrase representations using RNN encoder-decoder",
     EMNLP 2014, with the reset gate after the product, as in cuDNN and PyTorch.
     """
-    z, new, _ = _gru_parts(from_input, from_state)
-    return new + ops.sigmoid(z) * (state - new)
+    z, new, _ = _gru_parts(_wide(from_input), _wide(from_state))
+    out = new + ops.sigmoid(z) * (state - new)
+    return out.astype(state.dtype, copy=False)
 
 
 def _gru_parts(from_input, from_state):
