@@ -26,6 +26,7 @@ from op_references import along_axis, each, exact, over_axes
 
 from tinygrad_softmax import ops
 from tinygrad_softmax.autograd import core_ops
+from tinygrad_softmax.nn import functional
 from tinygrad_softmax.nn.functional import gates
 from tinygrad_softmax.ops import arithmetic, indexing, placement
 
@@ -886,6 +887,27 @@ ROWS += [
         op=indexing._scatter,
         ulps=2,
         scale="largest",
+    ),
+]
+
+# -- layers ----------------------------------------------------------------------------
+
+ROWS += [
+    Row(
+        "linear",
+        functional.linear,
+        ref.linear,
+        (
+            case((4, 3), (2, 3), (2,)),
+            case((4, 3), (2, 3)),
+            case((2, 2, 3), (2, 3), (2,)),
+            case((3,), (2, 3), (2,)),
+            case((0, 3), (2, 3), (2,)),
+            case((2, 0, 3), (2, 3)),
+        ),
+        plain,
+        scale="largest",
+        without=NO_AXIS,
     ),
 ]
 
