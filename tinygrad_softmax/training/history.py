@@ -92,6 +92,16 @@ class History(Mapping[str, list[float]]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows: the plot, or text where there is none to draw."""
+        from ..extras import MissingExtraError
+        from ..figures import png
+
+        try:
+            return png(self.plot()) if self.epochs else None
+        except MissingExtraError:
+            return None
+
     def __repr__(self) -> str:
         last = ", ".join(f"{k} {v[-1]:.4g}" for k, v in self._values.items() if v)
         return f"History({self.epochs} epochs{': ' * bool(last)}{last})"

@@ -36,10 +36,7 @@ def deferred_interrupt() -> Iterator[Interruption]:
             raise KeyboardInterrupt
         interruption.requested = True
         if sys.stderr.isatty():
-            print(
-                "\nstopping after this step; Ctrl-C again stops at once",
-                file=sys.stderr,
-            )  # noqa: E501, T201
+            sys.stderr.write("\nstopping after this step; Ctrl-C again stops at once\n")
 
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler:  # ignored, or somebody else's

@@ -397,10 +397,11 @@ class Trainer:
         for name in ("scheduler", "scaler"):
             mine, theirs = getattr(self, name), state[name]
             if (mine is None) != (theirs is None):
+                here = "has none" if mine is None else "has one"
                 raise ValueError(
                     f"Trainer: the checkpoint has {'no' if theirs is None else 'a'} "
-                    f"{name}, and this run {'has none' if mine is None else 'has one'}; "
-                    "mend: make the Trainer as it was made before"
+                    f"{name}, and this run {here}; mend: make the Trainer as it was "
+                    "made before"
                 )
             if mine is not None:
                 mine.load_state_dict(theirs)
