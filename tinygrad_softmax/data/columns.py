@@ -45,7 +45,8 @@ class Columns(Mapping[str, np.ndarray]):
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "pets.csv")
-    >>> _ = path.write_text("weight,age,kind\\n4.1,3,cat\\n9.5,7,dog\\n3,1,cat\\n8,2,dog\\n")
+    >>> rows = ["weight,age,kind", "4.1,3,cat", "9.5,7,dog", "3,1,cat", "8,2,dog"]
+    >>> _ = path.write_text("\\n".join(rows))
     >>> pets = tg.data.read_csv(path)
     >>> pets
     Columns('pets.csv', 4 rows: weight float64, age int64, kind category (2))

@@ -11,9 +11,8 @@ import codecs
 import io
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import DataError, no_such_file, quoted
 
@@ -48,8 +47,7 @@ FOREIGN_FILES = (
 )
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """The text of a CSV file: its column names and its rows.
 
     Attributes:

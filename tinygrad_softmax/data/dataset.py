@@ -8,7 +8,6 @@ them, or a `StackedSamples` where all of them are at hand as arrays.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -234,15 +233,14 @@ class ConcatDataset(Dataset[T]):
         return self.cumulative_sizes[-1]
 
     def __getitem__(self, index: Any) -> T:
-        (number,) = checked_indices("ConcatDataset", [index], len(self)).tolist()
-        which, within = self._place(number)
+        numbers = checked_indices("ConcatDataset", [index], len(self))
+        ((which, within),) = self._places(numbers)
         return self.datasets[which][within]
 
     def __getitems__(self, indices: Sequence[int]) -> Sequence:
-        numbers = checked_indices("ConcatDataset", indices, len(self)).tolist()
+        numbers = checked_indices("ConcatDataset", indices, len(self))
         groups: dict[int, tuple[list[int], list[int]]] = {}
-        for place, number in enumerate(numbers):
-            which, within = self._place(number)
+        for place, (which, within) in enumerate(self._places(numbers)):
             places, members = groups.setdefault(which, ([], []))
             places.append(place)
             members.append(within)
@@ -256,10 +254,12 @@ class ConcatDataset(Dataset[T]):
                 samples[place] = sample
         return samples
 
-    def _place(self, number: int) -> tuple[int, int]:
-        """Which dataset holds sample `number`, and its number there."""
-        which = bisect_right(self.cumulative_sizes, number)
-        return which, number - (self.cumulative_sizes[which - 1] if which else 0)
+    def _places(self, numbers: np.ndarray) -> list[tuple[int, int]]:
+        """For each sample number the dataset that holds it, and its number there."""
+        ends = np.array(self.cumulative_sizes)
+        which = np.searchsorted(ends, numbers, side="right")
+        begins = np.concatenate([[0], ends])[which]
+        return list(zip(which.tolist(), (numbers - begins).tolist()))
 
 
 def random_split(
