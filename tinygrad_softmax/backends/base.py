@@ -66,6 +66,21 @@ class Backend:
         """
         return self.xp.asarray(data, dtype=dtype)
 
+    def pinned(self, array: np.ndarray) -> np.ndarray:
+        """The host array, copied to where `upload` can read it while the host goes on.
+
+        The array itself where there is no such memory.
+        """
+        return array
+
+    def upload(self, array: np.ndarray, device: str) -> Array:
+        """What `pinned` returned, on `device`. It must not be written to any more."""
+        return self.asarray(array, device=device)
+
+    def for_another_thread(self) -> AbstractContextManager:
+        """A context that makes another thread work where this one does now."""
+        return nullcontext()
+
     def to_host(self, array: Array) -> np.ndarray:
         """The array as a `numpy.ndarray`.
 
