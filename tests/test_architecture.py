@@ -233,7 +233,7 @@ import importlib, pkgutil, sys
 import tinygrad_softmax as tg
 def names():
     found = {}
-    for name, module in sys.modules.items():
+    for name, module in list(sys.modules.items()):
         if name.startswith("tinygrad_softmax"):
             for each in getattr(module, "__all__", ()):
                 found[name, each] = getattr(module, each)

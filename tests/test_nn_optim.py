@@ -174,11 +174,22 @@ def test_load_state_dict_copies_and_lists_what_does_not_fit():
         np.testing.assert_array_equal(mine.detach().numpy(), theirs.detach().numpy())
         assert not np.shares_memory(mine.array, theirs.array)
     renamed = {key.replace("2.", "3."): value for key, value in state.items()}
-    with pytest.raises(KeyError, match=r"missing keys: 2\.weight, 2\.bias; unexpected"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"of Sequential: missing keys: 2\.weight, 2\.bias; "
+        r"unexpected keys: 3\.weight, 3\.bias$",
+    ):
         model.load_state_dict(renamed)
-    wrong = {**state, "0.bias": np.zeros(4), "2.weight": np.zeros((3, 1))}
-    with pytest.raises(ValueError, match=r"0\.bias is \(4,\), expected \(3,\); 2\.wei"):
+    wrong = {**renamed, "0.bias": np.zeros(4), "2.weight": np.zeros((3, 1))}
+    with pytest.raises(
+        RuntimeError,
+        match=r"missing keys: 2\.bias; unexpected keys: 3\.weight, 3\.bias; wrong "
+        r"shapes: 0\.bias has shape \(4,\), expected \(3,\), 2\.weight has shape ",
+    ):
         model.load_state_dict(wrong)
+    report = model.load_state_dict(renamed, strict=False)
+    assert report.missing_keys == ["2.weight", "2.bias"]
+    assert report.unexpected_keys == ["3.weight", "3.bias"]
 
 
 def test_a_shared_module_counts_once_but_is_saved_twice():
@@ -223,11 +234,11 @@ def test_a_module_copies_and_pickles():
 def test_repr_shows_the_layers():
     model = nn.Sequential(nn.Linear(4, 3), nn.Sequential(nn.ReLU(), nn.Linear(3, 2)))
     assert repr(model) == (
-        "Sequential(\n"
-        "  (0): Linear(in_features=4, out_features=3, bias=True)\n"
-        "  (1): Sequential(\n"
+        "Sequential(  # 23 parameters\n"
+        "  (0): Linear(in_features=4, out_features=3, bias=True)  # 15 parameters\n"
+        "  (1): Sequential(  # 8 parameters\n"
         "    (0): ReLU()\n"
-        "    (1): Linear(in_features=3, out_features=2, bias=True)\n"
+        "    (1): Linear(in_features=3, out_features=2, bias=True)  # 8 parameters\n"
         "  )\n"
         ")"
     )

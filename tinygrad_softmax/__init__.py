@@ -10,7 +10,8 @@ its centre whose backward is y-hat - y.
 tensor([[ 0.84203357, -0.9580776 ,  0.00208719,  0.11395685]])
 """
 
-from . import nn, optim
+from typing import TYPE_CHECKING
+
 from .autograd import (
     Primitive,
     checkpoint,
@@ -193,7 +194,33 @@ from .tensor import (
     Tensor,
 )
 
+if TYPE_CHECKING:
+    from . import data, nn, optim
+
 __version__ = "0.1.0"
+
+# Imported when first named, so that `import tinygrad_softmax` stays quick:
+# rooms, and functions of the higher floors with the module that holds each.
+_ROOMS = ("data", "nn", "optim")
+_LATER: dict[str, str] = {}
+
+
+def __getattr__(name: str):
+    """Import a room, or what one holds, the first time that it is named (PEP 562)."""
+    from importlib import import_module
+
+    if name in _ROOMS:
+        return import_module(f".{name}", __name__)
+    if name in _LATER:
+        found = getattr(import_module(f".{_LATER[name]}", __name__), name)
+        globals()[name] = found
+        return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "Backend",
@@ -231,6 +258,7 @@ __all__ = [
     "cosh",
     "cuda_is_available",
     "cumsum",
+    "data",
     "default_device",
     "detect_anomaly",
     "diagonal",

@@ -1,4 +1,4 @@
-"""The functions beneath the modules, with PyTorch's names and signatures."""
+"""Losses."""
 
 from __future__ import annotations
 
@@ -6,32 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
-from ..backends import backend_of
-from ..backends.dtypes import is_floating, working_dtype
-from ..backends.targets import Targets
-from ..ops import relu
+from ... import ops
+from ...backends import backend_of
+from ...backends.dtypes import is_floating, working_dtype
+from ...backends.targets import Targets
 
-__all__ = ["cross_entropy", "linear", "nll_loss", "relu"]
-
-
-def linear(input: Any, weight: Any, bias: Any = None) -> Any:
-    """`input @ weight.T + bias`, `torch.nn.functional.linear`.
-
-    Args:
-        input: shape (..., in_features).
-        weight: shape (out_features, in_features).
-        bias: shape (out_features,), or None.
-
-    Returns:
-        Shape (..., out_features).
-
-    >>> import tinygrad_softmax as tg
-    >>> linear(tg.tensor([1.0, 2.0]), tg.tensor([[3.0, 4.0]]), tg.tensor([5.0]))
-    tensor([16.])
-    """
-    output = input @ weight.T
-    return output if bias is None else output + bias
+__all__ = ["cross_entropy", "nll_loss"]
 
 
 def cross_entropy(

@@ -1,0 +1,426 @@
+"""`Module`, the base of every model, and `Parameter`, what it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from ..backends import resolve_device
+from ..backends.dtypes import as_dtype, is_floating
+from ..creation import asarray
+from ..tensor import Tensor
+
+__all__ = ["Module", "Parameter"]
+
+Self = TypeVar("Self", bound="Module")
+
+
+class Parameter(Tensor):
+    """A Tensor that a module owns and training changes: a leaf that wants a gradient.
+
+    What is computed from it is a Tensor. Shares memory with `data`, as PyTorch's does,
+    until an optimizer is made for it: the optimizer keeps its parameters in one buffer.
+
+    >>> Parameter(np.zeros(2)).requires_grad
+    True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(asarray(data).array)
+        self.requires_grad_(requires_grad)
+
+
+class KeysReport(NamedTuple):
+    """What `load_state_dict` returns."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
+    """The base of every model: parameters and further modules as attributes.
+
+    A subclass sets attributes in `__init__` and defines `forward`. Whatever attribute
+    is a `Parameter` or a `Module` belongs to it, under the attribute's name; nothing
+    has to be registered but buffers, the tensors that it keeps and training does not
+    change (`register_buffer`). `super().__init__()` may be called, and need not be.
+
+    training: True until `eval()`: dropout and batch norm behave by it.
+
+    >>> class Twice(Module):
+    ...     def __init__(self):
+    ...         self.inner = Linear(3, 3)
+    ...     def forward(self, x):
+    ...         return self.inner(self.inner(x))
+    >>> from tinygrad_softmax.nn import Linear
+    >>> list(Twice().state_dict())
+    ['inner.weight', 'inner.bias']
+    """
+
+    training: bool = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        before = vars(self).get(name)
+        if (
+            isinstance(before, Parameter)
+            and isinstance(value, Tensor)
+            and not isinstance(value, Parameter)
+        ):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a parameter, and was given a plain "
+                f"tensor, which no optimizer would train; mend: nn.Parameter(tensor), "
+                f"or under tg.no_grad(): module.{name} -= ..."
+            )
+        object.__setattr__(self, name, value)
+
+    # -- what it holds --------------------------------------------------------------
+
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        """Keep a tensor (or None) as attribute `name`: it moves with the module.
+
+        persistent: whether it is part of `state_dict`.
+        """
+        if name in vars(self) and name not in self._buffers():
+            raise KeyError(f"register_buffer: attribute {name!r} already exists")
+        if tensor is not None and not isinstance(tensor, Tensor):
+            tensor = asarray(tensor)
+        self._buffers()[name] = persistent
+        object.__setattr__(self, name, tensor)
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Set attribute `name`, as `self.name = param` does."""
+        if param is not None and not isinstance(param, Parameter):
+            raise TypeError(
+                f"register_parameter: {name} is a {type(param).__name__}; expected a "
+                "Parameter or None; mend: nn.Parameter(tensor)"
+            )
+        setattr(self, name, param)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Set attribute `name`, as `self.name = module` does."""
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(
+                f"add_module: {name} is a {type(module).__name__}; expected a Module"
+            )
+        setattr(self, name, module)
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules directly inside, in the order in which they were set."""
+        for name, value in list(vars(self).items()):
+            if isinstance(value, Module):
+                yield name, value
+
+    def children(self) -> Iterator[Module]:
+        """The modules directly inside; one that is there twice comes once."""
+        return iter(dict.fromkeys(module for _, module in self.named_children()))
+
+    def named_modules(
+        self, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """This module (under `prefix`) and every one inside it, with its path."""
+        seen: set[int] = set()
+        for name, module in self._all_modules(prefix):
+            if not (remove_duplicate and id(module) in seen):
+                seen.add(id(module))
+                yield name, module
+
+    def modules(self) -> Iterator[Module]:
+        """This module and every one inside it."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter with its path, such as "0.weight"; a shared one once."""
+        return self._named(Module._own_parameters, prefix, recurse, remove_duplicate)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Every parameter, for an optimizer."""
+        return (each for _, each in self.named_parameters(recurse=recurse))
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Every buffer with its path, such as "1.running_mean"."""
+        return self._named(Module._own_buffers, prefix, recurse, remove_duplicate)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """Every buffer."""
+        return (each for _, each in self.named_buffers(recurse=recurse))
+
+    def get_submodule(self, target: str) -> Module:
+        """The module at a path such as "encoder.0"; "" is this one."""
+        found: Any = self
+        for name in filter(None, target.split(".")):
+            found = dict(found.named_children()).get(name)
+            if found is None:
+                raise AttributeError(
+                    f"{type(self).__name__} has no module {target!r}; its modules are "
+                    f"{', '.join(name for name, _ in self.named_modules() if name)}"
+                )
+        return found
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter at a path such as "encoder.0.weight"."""
+        return self._at(target, dict(self.named_parameters(remove_duplicate=False)))
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer at a path such as "1.running_mean"."""
+        return self._at(target, dict(self.named_buffers(remove_duplicate=False)))
+
+    # -- changing all of it -----------------------------------------------------------
+
+    def apply(self: Self, fn: Callable[[Module], Any]) -> Self:
+        """Call `fn` on every module inside, then on this one; returns the module.
+
+        >>> from tinygrad_softmax import nn
+        >>> def zero(module):
+        ...     if isinstance(module, nn.Linear):
+        ...         nn.init.zeros_(module.weight)
+        >>> nn.Sequential(nn.Linear(2, 2)).apply(zero).get_parameter("0.weight")
+        tensor([[0., 0.],
+                [0., 0.]], requires_grad=True)
+        """
+        for module in self.children():
+            module.apply(fn)
+        fn(self)
+        return self
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Behave as in training, or (`mode=False`) as in use; returns the module."""
+        if not isinstance(mode, bool):
+            raise ValueError(f"train: mode was given as {mode!r}; expected True, False")
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: Self) -> Self:
+        """Behave as in use: no dropout, batch norm by its running averages."""
+        return self.train(False)
+
+    def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
+        """Freeze (False) or unfreeze every parameter; returns the module."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradient of every parameter, or (False) fill it with zeros."""
+        for parameter in self.parameters():
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad = Tensor(parameter.grad.array * 0)
+
+    def to(self: Self, device: Any = None, dtype: Any = None) -> Self:
+        """Move parameters, gradients and buffers; returns the module.
+
+        The parameters stay the same objects, so an optimizer goes on with them.
+
+        device: such as "cpu", "cuda:1"; None leaves them where they are. A dtype may
+            be given in its place, as in PyTorch: `model.to(tg.float64)`.
+        dtype: a floating dtype for what is floating; None leaves it.
+
+        >>> from tinygrad_softmax import nn
+        >>> nn.Linear(2, 1).to(dtype="float64").weight.dtype
+        dtype('float64')
+        """
+        if device is not None and (not isinstance(device, str) or _is_dtype(device)):
+            device, dtype = None, device
+        name = None if device is None else resolve_device(device)[1]
+        wanted = None if dtype is None else as_dtype(dtype)
+        if wanted is not None and not is_floating(wanted):
+            raise TypeError(
+                f"to: a module can't become {wanted}: only floating dtypes can carry "
+                "gradients; mend: float16, bfloat16, float32 or float64"
+            )
+        for tensor in (*self.parameters(), *self.buffers()):
+            _move(tensor, name, wanted)
+        return self
+
+    def cpu(self: Self) -> Self:
+        """`to("cpu")`."""
+        return self.to("cpu")
+
+    def cuda(self: Self, device: int | None = None) -> Self:
+        """`to("cuda")`, or to the GPU of that number."""
+        return self.to("cuda" if device is None else f"cuda:{device}")
+
+    def half(self: Self) -> Self:
+        """`to(dtype=tg.float16)`."""
+        return self.to(dtype="float16")
+
+    def float(self: Self) -> Self:
+        """`to(dtype=tg.float32)`."""
+        return self.to(dtype="float32")
+
+    def double(self: Self) -> Self:
+        """`to(dtype=tg.float64)`."""
+        return self.to(dtype="float64")
+
+    # -- its state --------------------------------------------------------------------
+
+    def state_dict(
+        self, prefix: str = "", keep_vars: bool = False
+    ) -> dict[str, Tensor]:
+        """Every parameter and persistent buffer by its path, in PyTorch's order.
+
+        They come without their graph and share memory with the module.
+
+        keep_vars: give the parameters themselves.
+        """
+        return {
+            name: tensor if keep_vars else tensor.detach()
+            for name, tensor in self._state(prefix)
+        }
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True
+    ) -> KeysReport:
+        """Copy values (Tensors or arrays) into what has the same names.
+
+        Each keeps its own dtype and device. Nothing is copied unless all of it fits.
+
+        strict: False passes over keys that only one side has, and returns them.
+
+        Raises:
+            RuntimeError: keys are missing or unexpected, or shapes differ; the message
+                lists every one of them.
+        """
+        own = dict(self._state(""))
+        missing = [key for key in own if key not in state_dict]
+        unexpected = [key for key in state_dict if key not in own]
+        given = {key: asarray(state_dict[key]) for key in own if key in state_dict}
+        wrong = [
+            f"{key} has shape {value.shape}, expected {own[key].shape}"
+            for key, value in given.items()
+            if value.shape != own[key].shape
+        ]
+        faults = [
+            f"{what}: {', '.join(keys)}"
+            for what, keys in (
+                ("missing keys", missing if strict else []),
+                ("unexpected keys", unexpected if strict else []),
+                ("wrong shapes", wrong),
+            )
+            if keys
+        ]
+        if faults:
+            raise RuntimeError(
+                f"load_state_dict of {type(self).__name__}: {'; '.join(faults)}"
+            )
+        placed = {
+            key: value.detach().to(own[key].device) for key, value in given.items()
+        }
+        for key, value in placed.items():
+            own[key].array[...] = value.array
+        return KeysReport(missing, unexpected)
+
+    # -- showing it -------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """What the module's line in `repr` says of it."""
+        return ""
+
+    def __repr__(self) -> str:
+        """The modules inside, each with the number of its parameters."""
+        lines = [f"({name}): {child!r}" for name, child in self.named_children()]
+        extra, name = self.extra_repr(), type(self).__name__
+        count = _count(self)
+        if not lines:
+            return f"{name}({extra}){count}"
+        inside = "".join(f"\n  {line}" for each in lines for line in each.splitlines())
+        return f"{name}({extra}{count}{inside}\n)"
+
+    # -- how it is found --------------------------------------------------------------
+
+    def _buffers(self) -> dict[str, bool]:
+        """The names of its own buffers, and whether each is persistent."""
+        return vars(self).setdefault("_buffer_names", {})
+
+    def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        for name, value in list(vars(self).items()):
+            if isinstance(value, Parameter):
+                yield name, value
+
+    def _own_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        for name in vars(self).get("_buffer_names", ()):
+            if vars(self).get(name) is not None:
+                yield name, vars(self)[name]
+
+    def _all_modules(self, prefix: str) -> Iterator[tuple[str, Module]]:
+        """Every path to a module: two for one that is shared."""
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child._all_modules(f"{prefix}.{name}" if prefix else name)
+
+    def _named(
+        self, of: Callable, prefix: str, recurse: bool, remove_duplicate: bool
+    ) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        modules = self._all_modules(prefix) if recurse else [(prefix, self)]
+        for path, module in modules:
+            for name, value in of(module):
+                if not (remove_duplicate and id(value) in seen):
+                    seen.add(id(value))
+                    yield f"{path}.{name}" if path else name, value
+
+    def _state(self, prefix: str) -> Iterator[tuple[str, Tensor]]:
+        """Every path to a parameter or persistent buffer; `prefix` ends in a dot."""
+        for path, module in self._all_modules(""):
+            start = f"{prefix}{path}." if path else prefix
+            for name, parameter in module._own_parameters():
+                yield start + name, parameter
+            for name, buffer in module._own_buffers():
+                if module._buffers()[name]:
+                    yield start + name, buffer
+
+    def _at(self, target: str, found: dict[str, Any]) -> Any:
+        if target not in found:
+            raise AttributeError(
+                f"{type(self).__name__} has nothing at {target!r}; it has "
+                f"{', '.join(found) or 'none'}"
+            )
+        return found[target]
+
+
+def _is_dtype(text: str) -> bool:
+    try:
+        as_dtype(text)
+    except (TypeError, ImportError):
+        return text == "bfloat16"
+    return True
+
+
+def _move(tensor: Tensor, device: str | None, dtype: Any) -> None:
+    """Put a parameter or a buffer elsewhere, under the same object."""
+    before = tensor.array
+    for each in (tensor, tensor.grad):
+        if each is None:
+            continue
+        moved = each.detach()
+        if device is not None:
+            moved = moved.to(device)
+        if dtype is not None and is_floating(moved.dtype):
+            moved = moved.astype(dtype)
+        each.array = moved.array
+    if tensor.node is not None and tensor.array is not before:
+        tensor.node.dtype = tensor.array.dtype
+
+
+def _count(module: Module) -> str:
+    """How many parameters a module has, as the comment in its `repr`."""
+    sizes = [(each.size, each.requires_grad) for each in module.parameters()]
+    if not sizes:
+        return ""
+    total, frozen = sum(n for n, _ in sizes), sum(n for n, grad in sizes if not grad)
+    note = f", {frozen:,} frozen" if frozen else ""
+    return f"  # {total:,} parameter{'s' * (total != 1)}{note}"
