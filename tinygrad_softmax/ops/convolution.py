@@ -124,7 +124,7 @@ def _rows(y: Any, groups: int) -> Any:
 
 
 def _columns(backend: Any, x: Any, window: Any, positions: tuple, groups: int) -> Any:
-    """The windows of x (n, C, *lengths): (groups, C / groups * kernel, n * positions)."""
+    """The windows of x as matrices (groups, C / groups * kernel, n * positions)."""
     n, channels = x.shape[:2]
     columns = backend.im2col(x, window, positions)
     rows = channels // groups * window.size

@@ -9,8 +9,6 @@ take one element of each window, the one of that number in row-major order.
 
 from __future__ import annotations
 
-from math import prod
-
 from ..autograd import primitive
 from ..autograd.core_ops import cast
 from ..backends import backend_of, namespace
