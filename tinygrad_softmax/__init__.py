@@ -190,6 +190,7 @@ from .ops import (
     vecdot,
     where,
 )
+from .ops.autocasting import autocast
 from .tensor import (
     Tensor,
 )
@@ -245,6 +246,7 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "autocast",
     "bfloat16",
     "bool",
     "broadcast_to",
