@@ -127,18 +127,18 @@ class WindowKernels:
         xp, numbers = self.xp, None
         frame = self._framed(x, window, positions, -inf)
         parts = window.parts(positions)
-        best = frame[(..., *parts[0])]
+        best = frame[(..., *parts[0])].copy()
         if with_numbers:
-            dtype = np.uint8 if window.size <= 256 else np.int32
-            numbers = xp.zeros(best.shape, dtype)
-            numbers += self._first_inside(window, positions).astype(dtype)
+            kind = np.dtype(np.uint8 if window.size <= 256 else np.int32)
+            numbers = xp.zeros(best.shape, kind)
+            numbers += self._first_inside(window, positions).astype(kind)
         for number, part in enumerate(parts[1:], 1):
-            here = frame[(..., *part)]
+            here = frame[(..., *part)].copy()  # read several times below
             if numbers is not None:
                 better = (here > best) | (here != here)
-                numbers = xp.where(better, numbers.dtype.type(number), numbers)
+                numbers = xp.maximum(numbers, better * numbers.dtype.type(number))
             best = xp.maximum(best, here)
-        return (best.copy() if len(parts) == 1 else best), numbers
+        return best, numbers
 
     def window_sum(
         self,
