@@ -17,11 +17,12 @@ import numpy as np
 from . import special
 from .dtypes import is_half, working_dtype
 from .targets import Targets, label_error
+from .windows import WindowKernels
 
 Array = Any  # an array of some backend: numpy.ndarray, cupy.ndarray, ...
 
 
-class Backend:
+class Backend(WindowKernels):
     """Where arrays live, and the loops worth doing by hand.
 
     Subclass it, set `name` (the device string) and `xp` (a namespace with NumPy's
