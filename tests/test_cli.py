@@ -19,6 +19,7 @@ import pytest
 from matplotlib import image
 from sklearn.datasets import load_iris
 
+import tinygrad_softmax as tg
 from tinygrad_softmax.cli import main
 from tinygrad_softmax.data import load_digits
 
@@ -344,7 +345,8 @@ def test_a_closed_stdout_is_no_error():
     command = " ".join(COMMAND) + " train --epochs 1 --no-figure >&-"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert os.listdir("trained") == ["model.safetensors"]
+    found = sorted(os.listdir("trained"))
+    assert found == ["checkpoint.safetensors", "model.safetensors"]
 
 
 def test_a_full_disk_is_one_sentence():
@@ -356,9 +358,11 @@ def test_a_full_disk_is_one_sentence():
     assert done.stderr == "error: cannot write the output (No space left on device)\n"
 
 
-def test_ctrl_c_is_one_line():
+def test_ctrl_c_saves_and_resume_goes_on():
+    """To the byte what a run gives that was not interrupted."""
+    options = ["--epochs", "400", "--hidden", "16", "--no-figure"]
     process = subprocess.Popen(
-        [*COMMAND, "train", "--epochs", "1000000"],
+        [*COMMAND, "train", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -369,8 +373,41 @@ def test_ctrl_c_is_one_line():
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert (out, err, process.returncode) == ("", "interrupted\n", 130)
-    assert os.listdir("trained") == []
+    checkpoint = Path("trained", "checkpoint.safetensors")
+    assert (out, process.returncode) == ("", 130)
+    assert err == (
+        f"saved {checkpoint}: the same command with --resume goes on\ninterrupted\n"
+    )
+    assert os.listdir("trained") == [checkpoint.name]
+    assert 0 <= tg.load(checkpoint)["epoch"] < 400
+
+    options[1] = str(tg.load(checkpoint)["epoch"] + 2)
+    assert run("train", *options, "--resume") == 0
+    assert run("train", *options, "--output", "whole") == 0
+    for name in ("model", "checkpoint"):
+        resumed, whole = (
+            Path(folder, f"{name}.safetensors").read_bytes()
+            for folder in ("trained", "whole")
+        )
+        assert resumed == whole
+
+
+def test_resume_needs_the_same_run(capsys):
+    assert run("train", *QUICK, "--resume") == 2
+    assert "there is no trained" in capsys.readouterr().err
+    assert train() == 0
+    assert train("--resume") == 0
+    assert train("--resume", "--lr", "0.1") == 2
+    message = "lr was 0.005 and is 0.1; give the same, or leave out --resume"
+    assert message in capsys.readouterr().err
+    Path("trained", "checkpoint.safetensors").write_bytes(b"not one")
+    assert train("--resume") == 2
+    assert "checkpoint.safetensors" in capsys.readouterr().err
+
+
+def test_tensorboard_is_told():
+    assert train("--log-dir", "runs") == 0
+    assert len(os.listdir("runs")) == 1
 
 
 def read_until_closed(terminal: int, seen: bytearray) -> None:

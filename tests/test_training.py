@@ -1,52 +1,30 @@
-"""The training loop, the main job, the model file and the picture."""
+"""The model file."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
 from contextlib import suppress
-from itertools import chain
 
 import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
-from matplotlib import image
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import confusion_matrix as reference_confusion_matrix
-from sklearn.metrics import log_loss
 
-import tinygrad_softmax as tg
 from tinygrad_softmax import extras, saving
 from tinygrad_softmax.classifier import (
     Classifier,
-    default_epochs,
-    make_model,
     train_classifier,
 )
 from tinygrad_softmax.data import (
     LabelledRows,
-    StandardScaler,
-    load_digits,
-    stratified_split,
 )
-from tinygrad_softmax.figures import training_figure
-from tinygrad_softmax.optim import SGD
 from tinygrad_softmax.saving import (
     ModelFileError,
     load_classifier,
     save_classifier,
     write_atomically,
-)
-from tinygrad_softmax.training import (
-    DivergedError,
-    History,
-    confusion_matrix,
-    evaluate,
-    fit,
-    predict_proba,
 )
 
 
@@ -58,153 +36,6 @@ def blobs(rows: int = 120, classes: int = 3, seed: int = 0) -> LabelledRows:
     features = centres[target] + rng.normal(size=(rows, 2))
     names = tuple(f"class {i}" for i in range(classes))
     return LabelledRows("blobs", features, target, ("x", "y"), names, "kind")
-
-
-@pytest.fixture(scope="module")
-def digits() -> LabelledRows:
-    return load_digits()
-
-
-# -- the loop --------------------------------------------------------------------
-
-
-def test_fit_reaches_the_optimum_of_logistic_regression(device):
-    rows = blobs()
-    x, y = rows.features.astype(np.float32), rows.target
-    tg.manual_seed(0)
-    model = make_model([2, 3]).to(device)
-    optimizer = SGD(model.parameters(), lr=0.3, momentum=0.9)
-    fit(model, optimizer, (x, y), (x, y), epochs=500, batch_size=len(x))
-    reference = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000).fit(x, y)
-    np.testing.assert_allclose(
-        predict_proba(model, x), reference.predict_proba(x), atol=2e-3
-    )
-
-
-def test_evaluate_measures_loss_and_accuracy(device, monkeypatch):
-    monkeypatch.setattr("tinygrad_softmax.training.ROWS_AT_ONCE", 50)
-    rows = blobs()
-    x, y = rows.features.astype(np.float32), rows.target
-    model = make_model([2, 5, 3]).to(device)
-    probabilities = predict_proba(model, x)
-    assert probabilities.shape == (120, 3)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-    loss, accuracy = evaluate(model, x, y)
-    exact = probabilities.astype(np.float64)
-    exact /= exact.sum(axis=1, keepdims=True)
-    assert loss == pytest.approx(log_loss(y, exact), rel=1e-5)
-    assert accuracy == (probabilities.argmax(axis=1) == y).mean()
-
-
-def test_every_row_is_visited_once_an_epoch_in_a_new_order():
-    x = np.arange(10, dtype=np.float32)[:, None]
-    y = np.zeros(10, dtype=np.int64)
-    seen: list[list[float]] = []
-
-    class Spy(type(make_model([1, 2]))):
-        def forward(self, input):
-            if tg.is_grad_enabled():
-                seen.append(input.numpy()[:, 0].tolist())
-            return super().forward(input)
-
-    model = Spy(*[layer for _, layer in make_model([1, 2]).named_children()])
-    optimizer = SGD(model.parameters())
-    fit(model, optimizer, (x, y), (x, y), epochs=2, batch_size=4, seed=7)
-    assert [len(batch) for batch in seen] == [4, 4, 2] * 2
-    first, second = list(chain(*seen[:3])), list(chain(*seen[3:]))
-    assert sorted(first) == sorted(second) == x[:, 0].tolist()
-    assert first != second
-    again = list(seen)
-    seen.clear()
-    fit(model, optimizer, (x, y), (x, y), epochs=2, batch_size=4, seed=7)
-    assert seen == again
-
-
-def test_the_history_has_an_entry_for_each_epoch_and_is_told():
-    rows = blobs()
-    told = []
-
-    def on_epoch(epoch, epochs, history):
-        told.append((epoch, epochs, history.test_accuracy[-1]))
-
-    run = train_classifier(rows, epochs=3, on_epoch=on_epoch)
-    history = run.history
-    for values in vars(history).values():
-        assert len(values) == 3
-    assert told == [(i + 1, 3, history.test_accuracy[i]) for i in range(3)]
-    assert history.train_loss[2] < history.train_loss[0]
-
-
-def test_a_loss_that_is_lost_stops_the_training():
-    with pytest.raises(DivergedError, match="in epoch 1: lower the learning rate"):
-        train_classifier(blobs(), hidden=[8], lr=1e30)
-
-
-def test_confusion_counts_true_by_predicted():
-    rng = np.random.default_rng(0)
-    true, predicted = rng.integers(0, 4, (2, 100))
-    ours = confusion_matrix(true, predicted, 5)
-    reference = reference_confusion_matrix(true, predicted, labels=range(5))
-    np.testing.assert_array_equal(ours, reference)
-
-
-def test_make_model_refuses_sizes_that_are_none():
-    for sizes in ([3], [3, 0, 2]):
-        with pytest.raises(ValueError, match="each at least 1"):
-            make_model(sizes)
-
-
-# -- the main job ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("hidden", [(), (64,)])
-def test_digits_reach_95_percent(digits, hidden, seed, device):
-    run = train_classifier(digits, hidden=hidden, seed=seed, device=device)
-    assert run.history.test_accuracy[-1] >= (0.97 if hidden else 0.95)
-    assert len(run.test_rows) == 449
-    right = np.trace(run.confusion)
-    assert run.history.test_accuracy[-1] == pytest.approx(right / 449)
-
-
-def test_held_out_rows_teach_nothing(device):
-    """Whatever stands in the held-out rows, the model is the same."""
-    rows = blobs()
-    _, test = stratified_split(rows.target, seed=1)
-    features = rows.features.copy()
-    features[test] = 1e3
-    other = LabelledRows(**{**vars(rows), "features": features})
-    one, two = (
-        train_classifier(each, epochs=2, seed=1, device=device).classifier
-        for each in (rows, other)
-    )
-    np.testing.assert_array_equal(one.scaler.mean, two.scaler.mean)
-    for key, value in one.model.state_dict().items():
-        np.testing.assert_array_equal(
-            value.numpy(), two.model.state_dict()[key].numpy()
-        )
-
-
-def test_one_seed_gives_one_result():
-    runs = [train_classifier(blobs(), hidden=[4], epochs=3, seed=s) for s in (5, 5, 6)]
-    assert runs[0].history == runs[1].history
-    assert runs[0].history != runs[2].history
-
-
-def test_small_tables_get_more_epochs():
-    assert default_epochs(1348, 32) == 40
-    assert default_epochs(10**6, 32) == 40
-    assert default_epochs(32, 32) == default_epochs(3, 32) == 1600
-
-
-def test_constant_and_enormous_columns_are_harmless():
-    rows = blobs()
-    features = np.column_stack([rows.features * 1e200, np.full(120, 3.0)])
-    names = ("x", "y", "constant")
-    other = LabelledRows(**{**vars(rows), "features": features, "feature_names": names})
-    one, two = (train_classifier(each, epochs=30) for each in (rows, other))
-    assert two.history.test_accuracy[-1] >= one.history.test_accuracy[-1] - 0.1
-    assert np.isfinite(two.classifier.predict_proba(features)).all()
 
 
 # -- the model file --------------------------------------------------------------
@@ -378,36 +209,3 @@ def test_a_classifier_without_safetensors_says_what_to_install(trained, monkeypa
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     with pytest.raises(extras.MissingExtraError, match=r"tinygrad-softmax\[demo\]"):
         save_classifier("never written", trained)
-
-
-# -- the picture -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("classes", "epochs"), [(2, 1), (3, 5), (10, 40), (40, 3), (150, 3)]
-)
-def test_the_picture_is_a_png_of_its_size(classes, epochs):
-    rng = np.random.default_rng(0)
-    confusion = rng.integers(0, 9, (classes, classes))
-    confusion[0] = 0  # a class without held-out rows
-    curve = np.linspace(1.0, 0.1, epochs).tolist()
-    history = History(curve, curve, curve, curve)
-    names = tuple(rf"$\frac{i}$ 猫" for i in range(classes))
-    png = training_figure(history, confusion, names, "a $title$")
-    picture = image.imread(io.BytesIO(png), format="png")
-    assert picture.shape == (768, 1560, 4)
-    assert picture[..., :3].std() > 0.05  # something is drawn
-
-
-def test_scaling_is_part_of_prediction():
-    model = make_model([1, 2])
-    model.load_state_dict(
-        {"0.weight": np.array([[1.0], [0.0]]), "0.bias": np.array([0.0, 0.0])}
-    )
-    scaler = StandardScaler(np.array([10.0]), np.array([2.0]))
-    classifier = Classifier(model, (1, 2), scaler, ("x",), ("a", "b"), "y", "test")
-    # (14 - 10) / 2 = 2 against 0: the logistic function at 2.
-    expected = 1 / (1 + np.exp(-2.0))
-    np.testing.assert_allclose(
-        classifier.predict_proba(np.array([[14.0]]))[0, 0], expected, rtol=1e-6
-    )
