@@ -43,6 +43,7 @@ class TensorBoard(Callback):
             "tensorboard.summary.writer.event_file_writer",
             "tensorboard",
             "writing events",
+            extra="tensorboard",
         )
         self._writer = writer.EventFileWriter(str(self.log_dir))
 
