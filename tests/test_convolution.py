@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn
 from tinygrad_softmax.backends import backend_of
+from tinygrad_softmax.backends.windows import Window
+from tinygrad_softmax.ops import pooling
 from tinygrad_softmax.testing import check_grads
 
 F = nn.functional
@@ -226,30 +228,52 @@ def test_numbers_are_not_made_without_need(monkeypatch):
         "window_max",
         lambda self, *rest: seen.append(rest[3]) or kernel(self, *rest),
     )
-    x = tg.ones((1, 4), requires_grad=True)
+    x = tg.ones((1, 1, 4), requires_grad=True)
     F.max_pool1d(x, 2)
     with tg.no_grad():
         F.max_pool1d(x, 2)
     F.max_pool1d(x.detach(), 2)
-    F.max_pool1d(np.ones((1, 4)), 2)
+    F.max_pool1d(np.ones((1, 1, 4)), 2)
     assert seen == [True, False, False, False]
 
 
-@pytest.mark.parametrize("axes", [1, 2])
-def test_half_precision_is_summed_in_float32(axes, device):
-    """1 + 2047 times 2^-11: in float16 each addition would be lost."""
-    x = np.full((1, 1) + (2048,) + (1,) * (axes - 1), 2.0**-11)
-    x[0, 0, 0] = 1.0
-    half = tg.tensor(x, "float16", device)
-    conv = getattr(F, f"conv{axes}d")
-    out = conv(half, tg.ones(half.shape, "float16", device))
+# -- 16 bits: sums of 1 and 2047 times 2^-11, of which float16 would keep only the 1 ---
+
+MANY = np.full((1, 1, 2048), 2.0**-11)
+MANY[..., 0] = 1.0
+SUM = MANY.sum()
+
+
+def half(values, device, requires_grad=False):
+    return tg.tensor(values, "float16", device, requires_grad)
+
+
+def test_half_precision_convolution_is_summed_in_float32(device, monkeypatch):
+    ones = half(np.ones((1, 1, 2048)), device, True)
+    many = half(MANY, device, True)
+    out = F.conv1d(many, ones)
     assert out.dtype == tg.float16
-    assert out.item() == 2.0
-    average = F.avg_pool1d if axes == 1 else F.avg_pool2d
-    pooled = average(half * 30000.0, half.shape[2:])  # the sum alone would be inf
-    assert pooled.item() == pytest.approx(29.3, rel=1e-3)
-    adaptive = F.adaptive_avg_pool1d if axes == 1 else F.adaptive_avg_pool2d
-    assert adaptive(half, 1).item() == pytest.approx(2.0**-10, rel=2.0**-10)
+    assert out.item() == pytest.approx(SUM, rel=2.0**-11)
+    wide = F.conv_transpose1d(half(np.ones((1, 1, 2048)), device), many)
+    assert wide.detach().numpy().max() == 2.0
+    monkeypatch.setattr(type(backend_of(ones.array)), "column_bytes", 1)
+    rows, weight = half(MANY.reshape(2048, 1, 1), device), half([[[1.0]]], device, True)
+    F.conv1d(rows, weight).sum().backward()
+    assert weight.grad.dtype == tg.float16
+    assert weight.grad.item() == 2.0
+
+
+def test_half_precision_pooling_is_summed_in_float32(device):
+    window = Window((2048,), (1,), (0,), (1,))
+    many = half(MANY, device)
+    assert pooling.window_sum(many, window=window, positions=(1,)).item() == 2.0
+    spread = pooling.window_spread(many, window=window, lengths=(4095,))
+    assert spread.dtype == tg.float16
+    assert spread.numpy().max() == 2.0
+    average = F.avg_pool1d(many * 60000.0, 2048)  # the sum alone would be inf
+    assert average.item() == pytest.approx(58.6, rel=2.0**-10)
+    elevens = F.adaptive_avg_pool1d(half(np.full((1, 31), 1.9), device), 3)
+    assert elevens.numpy().tolist() == [[np.float16(1.9)] * 3]
 
 
 @pytest.mark.parametrize(
