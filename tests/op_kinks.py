@@ -185,9 +185,11 @@ KINKS = [
 # -- of max pooling --------------------------------------------------------------------
 
 
-def pooled(kernel: tuple, stride: int, padding: int, positions: tuple) -> Callable:
+def pooled(
+    kernel: tuple, stride: int, padding: int, positions: tuple, dilation: int = 1
+) -> Callable:
     axes = len(kernel)
-    window = Window(kernel, (stride,) * axes, (padding,) * axes, (1,) * axes)
+    window = Window(kernel, (stride,) * axes, (padding,) * axes, (dilation,) * axes)
     return lambda x: max_pool(x, window=window, positions=positions)
 
 
@@ -215,6 +217,12 @@ KINKS += [
         pooled((3,), 2, 1, (2,)),
         ([[[-np.inf, -np.inf, -np.inf]]],),
         ([[[1, 1, 0]]],),
+    ),
+    Kink(
+        "max pooling of -inf, dilated: the same",
+        pooled((3,), 1, 1, (2,), 2),
+        ([[[-np.inf, -np.inf, -np.inf, -np.inf]]],),
+        ([[[1, 1, 0, 0]]],),
     ),
 ]
 

@@ -205,6 +205,6 @@ class WindowKernels:
             strict=True,
         ):
             start = xp.arange(p) * s - before
-            first = xp.minimum(xp.maximum(-(start // d), 0), k - 1)
+            first = xp.maximum(-(start // d), 0)
             numbers = xp.expand_dims(numbers, -1) * k + first
         return numbers
