@@ -20,6 +20,7 @@ import numpy as np
 
 from .backends import resolve_device
 from .classifier import Classifier, TrainingRun, train_classifier
+from .classifier_file import ModelFileError, load_classifier, save_classifier
 from .cli_options import FIGURE_NAME, MODEL_NAME, UsageError, parse
 from .data import (
     DIGITS,
@@ -34,12 +35,7 @@ from .data import (
 )
 from .extras import MissingExtraError, require
 from .figures import training_figure
-from .saving import (
-    ModelFileError,
-    load_classifier,
-    save_classifier,
-    write_atomically,
-)
+from .saving import write_atomically
 from .training import DivergedError, History
 
 __all__ = ["main"]
