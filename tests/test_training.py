@@ -12,20 +12,17 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from tinygrad_softmax import extras, saving
+from tinygrad_softmax import extras
 from tinygrad_softmax.classifier import (
     Classifier,
     train_classifier,
 )
-from tinygrad_softmax.data import (
-    LabelledRows,
-)
-from tinygrad_softmax.saving import (
+from tinygrad_softmax.classifier_file import (
     ModelFileError,
     load_classifier,
     save_classifier,
-    write_atomically,
 )
+from tinygrad_softmax.data import LabelledRows
 
 
 def blobs(rows: int = 120, classes: int = 3, seed: int = 0) -> LabelledRows:
@@ -168,40 +165,6 @@ def test_what_is_no_model_is_named(tmp_path):
     foreign.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
     with pytest.raises(ModelFileError):
         load_classifier(foreign)
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-    for function in ("fsync", "replace"):
-        with monkeypatch.context() as patch:
-
-            def fail(*arguments):
-                raise KeyboardInterrupt
-
-            patch.setattr(saving.os, function, fail)
-            with pytest.raises(KeyboardInterrupt):
-                write_atomically(path, b"new")
-        assert path.read_bytes() == b"old"
-        assert os.listdir(tmp_path) == ["file"]
-
-
-def test_the_content_is_on_the_disk_before_it_has_the_name(tmp_path, monkeypatch):
-    calls = []
-    fsync, replace = os.fsync, os.replace
-
-    def spy_fsync(descriptor):
-        calls.append(("fsync", os.fstat(descriptor).st_size))
-        fsync(descriptor)
-
-    def spy_replace(source, target):
-        calls.append(("replace", os.path.getsize(source)))
-        replace(source, target)
-
-    monkeypatch.setattr(saving.os, "fsync", spy_fsync)
-    monkeypatch.setattr(saving.os, "replace", spy_replace)
-    write_atomically(tmp_path / "file", b"12345")
-    assert calls[:2] == [("fsync", 5), ("replace", 5)]
 
 
 def test_a_classifier_without_safetensors_says_what_to_install(trained, monkeypatch):

@@ -197,13 +197,18 @@ from .tensor import (
 
 if TYPE_CHECKING:
     from . import data, nn, optim
+    from .saving import CheckpointError, load, save
 
 __version__ = "0.1.0"
 
 # Imported when first named, so that `import tinygrad_softmax` stays quick:
 # rooms, and functions of the higher floors with the module that holds each.
 _ROOMS = ("data", "nn", "optim")
-_LATER: dict[str, str] = {}
+_LATER: dict[str, str] = {
+    "CheckpointError": "saving",
+    "load": "saving",
+    "save": "saving",
+}
 
 
 def __getattr__(name: str):
@@ -225,6 +230,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Backend",
+    "CheckpointError",
     "Generator",
     "Primitive",
     "Tensor",
@@ -307,6 +313,7 @@ __all__ = [
     "less_equal",
     "linear_cross_entropy",
     "linspace",
+    "load",
     "log",
     "log1p",
     "log2",
@@ -353,6 +360,7 @@ __all__ = [
     "reshape",
     "roll",
     "round",
+    "save",
     "scaled",
     "set_default_dtype",
     "sigmoid",

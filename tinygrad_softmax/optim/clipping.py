@@ -73,7 +73,7 @@ def clip_grad_norm_(
         with np.errstate(over="ignore", invalid="ignore"), there(grad):
             here = backend_of(grad)
             factor = here.asarray(scale, grad.dtype, here.device_of(grad))
-            grad *= factor  # noqa: PLW2901  (in place)
+            grad *= factor
     return norm
 
 

@@ -17,8 +17,8 @@ is widened, updated and rounded once. (PyTorch rounds after each operation.)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, chain
 from functools import partial
+from itertools import accumulate, chain
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
