@@ -1,4 +1,4 @@
-"""The model file."""
+"""The classifier's file: whole or not at all, and nothing in it is trusted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ def blobs(rows: int = 120, classes: int = 3, seed: int = 0) -> LabelledRows:
     return LabelledRows("blobs", features, target, ("x", "y"), names, "kind")
 
 
-# -- the model file --------------------------------------------------------------
 
 
 @pytest.fixture

@@ -69,7 +69,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OtherRunError as error:
         print(f"error: {error}; give the same, or leave out --resume", file=sys.stderr)
         return 2
-    except (UsageError, DataError, CheckpointError, MissingExtraError) as error:
+    except (
+        UsageError,
+        DataError,
+        ModelFileError,
+        CheckpointError,
+        MissingExtraError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except DivergedError as error:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
-from ..autograd import no_grad
+from ..backends import backend_of, namespace
+from ..creation import asarray
 from ..tensor import Tensor
 
 __all__ = ["Means", "accuracy", "confusion_matrix", "top_k_accuracy"]
@@ -27,8 +27,8 @@ def accuracy(output: Any, target: Any) -> Any:
     >>> accuracy(tg.tensor([[0.1, 0.9], [0.8, 0.2]]), tg.tensor([1, 1])).item()
     0.5
     """
-    _check_labels("accuracy", output, target)
-    return ops.mean(ops.astype(ops.argmax(output, axis=1) == target, "float64"))
+    output, target = _labelled("accuracy", output, target)
+    return _share(output.argmax(axis=1) == target)
 
 
 def top_k_accuracy(output: Any, target: Any, k: int = 5) -> Any:
@@ -40,24 +40,32 @@ def top_k_accuracy(output: Any, target: Any, k: int = 5) -> Any:
     >>> top_k_accuracy(scores, tg.tensor([2, 2]), k=2).item()
     0.5
     """
-    _check_labels("top_k_accuracy", output, target)
+    output, target = _labelled("top_k_accuracy", output, target)
     classes = output.shape[1]
     if not 1 <= k <= classes:
         raise ValueError(f"top_k_accuracy: k is {k}; expected 1 to {classes} classes")
-    best = ops.argsort(output, axis=1)
-    best = ops.moveaxis(best, 1, -1)[..., classes - k :]
-    hits = ops.any(best == ops.expand_dims(target, -1), axis=-1)
-    return ops.mean(ops.astype(hits, "float64"))
+    xp = namespace(output)
+    best = xp.moveaxis(xp.argsort(output, axis=1), 1, -1)[..., classes - k :]
+    return _share((best == target[..., None]).any(axis=-1))
 
 
-def _check_labels(name: str, output: Any, target: Any) -> None:
+def _labelled(name: str, output: Any, target: Any) -> tuple[Any, Any]:
+    """The raw arrays, after a check that they are outputs and labels."""
+    output, target = (getattr(each, "array", each) for each in (output, target))
     expected = (output.shape[0], *output.shape[2:]) if output.ndim > 1 else None
-    if tuple(target.shape) != expected or target.dtype.kind not in "iu":
+    if target.shape != expected or target.dtype.kind not in "iu":
         raise ValueError(
-            f"{name}: the target is {target.dtype} of shape {tuple(target.shape)}, the "
-            f"output has shape {tuple(output.shape)}; expected an output (N, C, ...) "
-            "and integer labels (N, ...)"
+            f"{name}: the target is {target.dtype} of shape {target.shape}, the output "
+            f"has shape {output.shape}; expected an output (N, C, ...) and integer "
+            "labels (N, ...)"
         )
+    return output, target
+
+
+def _share(hits: Any) -> Tensor:
+    """The share of what is true, in float64."""
+    backend = backend_of(hits)
+    return Tensor(backend.asarray(hits.mean(dtype="float64")))
 
 
 def confusion_matrix(
@@ -84,25 +92,24 @@ class Means:
 
     def add(self, values: Mapping[str, Any], samples: int) -> None:
         """Count a batch of so many samples with these means."""
-        with no_grad():
-            for name, value in values.items():
-                if isinstance(value, Tensor):
-                    value = value.detach().astype("float64")
-                term = value * float(samples)
-                before = self.sums.get(name)
-                self.sums[name] = term if before is None else before + term
+        for name, value in values.items():
+            array = getattr(value, "array", value)
+            if hasattr(array, "astype"):
+                array = array.astype("float64")
+            term = array * float(samples)
+            before = self.sums.get(name)
+            self.sums[name] = term if before is None else before + term
         self.count += samples
 
     def read(self, prefix: str = "") -> dict[str, float]:
         """The means so far, by name; waits for the device."""
-        return {prefix + k: float(v) / self.count for k, v in self.sums.items()}
+        totals = {k: asarray(total, "float64").item() for k, total in self.sums.items()}
+        return {prefix + k: total / self.count for k, total in totals.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sums": dict(self.sums), "count": self.count}
+        sums = {name: asarray(total, "float64") for name, total in self.sums.items()}
+        return {"sums": sums, "count": self.count}
 
     def load_state_dict(self, state: Mapping[str, Any], device: str) -> None:
         self.count = state["count"]
-        self.sums = {
-            name: value.to(device) if isinstance(value, Tensor) else value
-            for name, value in state["sums"].items()
-        }
+        self.sums = {name: s.to(device).array for name, s in state["sums"].items()}

@@ -123,7 +123,9 @@ class Trainer:
         if device is not None:
             model.to(device)
         first = next(model.parameters(), None)
-        self.device = resolve_device(device)[1] if first is None else first.device
+        self._backend, self.device = resolve_device(
+            device if first is None else first.device
+        )
         self.accumulate_grad_batches = accumulate_grad_batches
         self.clip_grad_norm, self.clip_grad_value = clip_grad_norm, clip_grad_value
         self.precision = precision
@@ -181,7 +183,7 @@ class Trainer:
         self._loader_state = None
         self.batches = len(train) if hasattr(train, "__len__") else None
         self.finished = False
-        with deferred_interrupt() as interruption:
+        with deferred_interrupt() as interruption, self._backend.on(self.device):
             try:
                 self._call("on_fit_start")
                 while self.epoch < epochs and not self.should_stop:
@@ -313,7 +315,7 @@ class Trainer:
                 alone. The model is in eval mode meanwhile.
         """
         outputs = []
-        with no_grad(), _Evaluating(self.model):
+        with no_grad(), _Evaluating(self.model), self._backend.on(self.device):
             for batch in batches:
                 batch = _moved(batch, self.device)
                 inputs = batch[:-1] if isinstance(batch, (tuple, list)) else [batch]
@@ -327,7 +329,7 @@ class Trainer:
         self, batches: Iterable[Any], interruption: Interruption | None, prefix: str
     ) -> dict[str, float]:
         means = Means()
-        with no_grad(), _Evaluating(self.model):
+        with no_grad(), _Evaluating(self.model), self._backend.on(self.device):
             for batch in batches:
                 if interruption:
                     self._interrupt()
