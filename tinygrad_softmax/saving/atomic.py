@@ -40,15 +40,15 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     ...     os.listdir(f"{folder}/new")
     ['file']
     """
-    path = Path(os.path.realpath(path))
-    mode = _mode_of(path)
+    given, path = os.fspath(path), Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
     try:
+        mode = _mode_of(path)
+        _remove_leftovers(path)
         _replace(path, content, mode)
     except OSError as error:
         # By default it names the temporary file, or nothing (a full disk).
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno, error.strerror, given) from error
     # The rename itself is on the disk once the folder is; Windows opens no folders.
     with suppress(OSError):
         folder = os.open(path.parent, os.O_RDONLY)
@@ -71,7 +71,7 @@ def _mode_of(path: Path) -> int | None:
         number, kind = errno.EISDIR, "is a folder"
     elif stat.S_ISLNK(mode):
         number, kind = errno.ELOOP, "is a symbolic link that leads to itself"
-    raise OSError(number, kind, str(path))
+    raise OSError(number, kind)
 
 
 def _replace(path: Path, content: bytes, mode: int | None) -> None:
