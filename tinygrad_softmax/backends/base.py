@@ -16,7 +16,7 @@ import numpy as np
 
 from . import special
 from .dtypes import is_half, working_dtype
-from .targets import Targets, label_error
+from .targets import LabelError, Targets, label_error
 from .windows import WindowKernels
 
 Array = Any  # an array of some backend: numpy.ndarray, cupy.ndarray, ...
@@ -103,19 +103,23 @@ class Backend(WindowKernels):
     # -- labels ------------------------------------------------------------------
 
     def check_labels(
-        self, labels: Array, classes: int, ignore_index: int | None
+        self,
+        labels: Array,
+        classes: int,
+        ignore_index: int | None,
+        error: LabelError = label_error,
     ) -> Array | None:
         """Check class labels against [0, classes) and `ignore_index`.
 
-        Raises the IndexError of `label_error` at once. A device that should not be
-        waited for returns a mask of the bad labels instead; their rows become nan, and
-        the error is raised by the next `to_host`.
+        Raises `error(position, label, classes, ignore_index)` for the first bad one, at
+        once. A device that should not be waited for returns a mask of the bad labels
+        instead; their rows become nan, and the error is raised by the next `to_host`.
         """
         bad = self.bad_labels(labels, classes, ignore_index)
         if bad.any():
             first = int(bad.reshape(-1).argmax())
             row = tuple(int(i) for i in np.unravel_index(first, labels.shape))
-            raise label_error(row, int(labels[row]), classes, ignore_index)
+            raise error(row, int(labels[row]), classes, ignore_index)
         return None
 
     def bad_labels(

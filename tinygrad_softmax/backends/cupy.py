@@ -18,7 +18,7 @@ import numpy as np
 
 from .base import Array, Backend
 from .dtypes import float32, int32, int64, is_floating, is_half
-from .targets import label_error
+from .targets import LabelError, label_error
 
 CUPY_NEEDED = 14  # NumPy 2's promotion, and bfloat16
 NO_DRIVER, NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, cudaErrorNoDevice
@@ -150,13 +150,18 @@ class CupyBackend(Backend):
     # -- labels ------------------------------------------------------------------
 
     def check_labels(
-        self, labels: Array, classes: int, ignore_index: int | None
+        self,
+        labels: Array,
+        classes: int,
+        ignore_index: int | None,
+        error: LabelError = label_error,
     ) -> Array | None:
         """A mask of the labels out of range, without waiting for the device.
 
         The first of them is noted on the device; the next `to_host` raises its error.
         """
-        device, options = labels.device.id, (labels.shape, classes, ignore_index)
+        device = labels.device.id
+        options = (labels.shape, classes, ignore_index, error)
         with labels.device:
             bad = self.bad_labels(labels, classes, ignore_index)
             if bad.size:
@@ -302,9 +307,9 @@ class _FirstBadLabel:
         with self.record.device:
             self.record.fill(0)
         with self.lock:
-            shape, classes, ignore_index = list(self.options)[number - 1]
+            shape, *options, error = list(self.options)[number - 1]
         place = tuple(int(i) for i in np.unravel_index(row, shape))
-        return label_error(place, value, classes, ignore_index)
+        return error(place, value, *options)
 
 
 # -- is there a GPU? -------------------------------------------------------------------
