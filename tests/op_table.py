@@ -28,6 +28,7 @@ from op_references import along_axis, each, exact, over_axes
 from tinygrad_softmax import ops
 from tinygrad_softmax.autograd import core_ops
 from tinygrad_softmax.backends.windows import Window
+from tinygrad_softmax.nn.functional import gates
 from tinygrad_softmax.ops import arithmetic, convolution, indexing, placement, pooling
 
 HERE = "here"  # stands for the device under test
@@ -1047,4 +1048,22 @@ ROWS += [
         ulps=2,
         scale="largest",
     ),
+]
+
+# -- the gates of recurrent networks ---------------------------------------------------
+
+LSTM_CASES = (case((2, 12), (2, 3)), case((4,), (1,)), case((0, 4), (0, 1)))
+GRU_CASES = (
+    case((3, 6), (3, 6), (3, 2)),
+    case((3,), (3,), (1,)),
+    case((0, 3), (0, 3), (0, 1)),
+)
+
+ROWS += [
+    Row(op.__name__, op, reference, cases, plain, scale="largest", without=NO_AXIS)
+    for op, reference, cases in (
+        (gates.lstm_state, ref.lstm_state, LSTM_CASES),
+        (gates.lstm_output, ref.lstm_output, LSTM_CASES),
+        (gates.gru_state, ref.gru_state, GRU_CASES),
+    )
 ]

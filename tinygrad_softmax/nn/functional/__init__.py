@@ -28,6 +28,9 @@ from .activations import (
     tanh,
     threshold,
 )
+from .attention import (
+    scaled_dot_product_attention,
+)
 from .binary_losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -137,6 +140,7 @@ __all__ = [
     "relu",
     "relu6",
     "rms_norm",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
