@@ -35,8 +35,6 @@ def blobs(rows: int = 120, classes: int = 3, seed: int = 0) -> LabelledRows:
     return LabelledRows("blobs", features, target, ("x", "y"), names, "kind")
 
 
-
-
 @pytest.fixture
 def trained() -> Classifier:
     rows = blobs()

@@ -37,10 +37,10 @@ ROWS, CLASSES = 44, 3
 
 
 def clouds(device="cpu", rows=ROWS, dtype="float32", seed=0) -> TensorDataset:
-    """Points around three centres."""
+    """Points around three centres, which overlap."""
     rng = np.random.default_rng(seed)
     target = np.arange(rows) % CLASSES
-    centres = 2.0 * np.random.default_rng(99).normal(size=(CLASSES, 2))
+    centres = np.random.default_rng(99).normal(size=(CLASSES, 2))
     points = centres[target] + rng.normal(size=(rows, 2))
     return TensorDataset(
         tg.tensor(points.astype(dtype), device=device), tg.tensor(target, device=device)
@@ -117,7 +117,8 @@ def test_every_precision_learns(device, precision):
         progress=False,
     )
     history = trainer.fit(DataLoader(clouds(device), 8, shuffle=True), epochs=20)
-    assert history["accuracy"][-1] > 0.9
+    assert history["loss"][-1] < 0.7 * history["loss"][0]
+    assert history["accuracy"][-1] > history["accuracy"][0]
     assert all(p.dtype == tg.float32 for p in model.parameters())
     assert (trainer.scaler is not None) == (precision == "float16")
 
@@ -211,7 +212,7 @@ def test_schedulers_step_when_asked(device):
     def halves(optimizer):
         return lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
 
-    np.testing.assert_allclose(rates(halves), [5e-4, 2.5e-4, 1.25e-4, 6.25e-5])
+    np.testing.assert_allclose(rates(halves), [1e-3, 5e-4, 2.5e-4, 1.25e-4])
     by_step = rates(halves, scheduler_interval="step")
     np.testing.assert_allclose(by_step, [1e-3 / 4**n for n in range(1, 5)])
 
@@ -219,7 +220,7 @@ def test_schedulers_step_when_asked(device):
         return lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=0)
 
     watched = rates(plateau, monitor="lr")  # never grows
-    np.testing.assert_allclose(watched, [1e-3, 1e-4, 1e-5, 1e-6])
+    np.testing.assert_allclose(watched, [1e-3, 1e-3, 1e-4, 1e-5])
     with pytest.raises(ValueError, match=r"watch 'val_f1', which is not measured; the"):
         rates(plateau, monitor="val_f1")
 
@@ -276,7 +277,8 @@ def test_metrics_are_those_of_scikit_learn(device):
     rng = np.random.default_rng(0)
     scores, labels = rng.normal(size=(50, 6)), rng.integers(0, 6, 50)
     ours = [tg.tensor(each, device=device) for each in (scores, labels)]
-    for k in range(1, 7):
+    assert top_k_accuracy(*ours, k=6).item() == 1.0
+    for k in range(1, 6):
         expected = top_k_accuracy_score(labels, scores, k=k, labels=range(6))
         assert top_k_accuracy(*ours, k=k).item() == pytest.approx(expected, abs=1e-12)
     assert accuracy(*ours).item() == top_k_accuracy(*ours, k=1).item()

@@ -196,16 +196,20 @@ from .tensor import (
 )
 
 if TYPE_CHECKING:
-    from . import data, nn, optim
+    from . import data, nn, optim, training
+    from .optim import GradScaler
     from .saving import CheckpointError, load, save
+    from .training import Trainer
 
 __version__ = "0.1.0"
 
 # Imported when first named, so that `import tinygrad_softmax` stays quick:
 # rooms, and functions of the higher floors with the module that holds each.
-_ROOMS = ("data", "nn", "optim")
+_ROOMS = ("data", "nn", "optim", "training")
 _LATER: dict[str, str] = {
     "CheckpointError": "saving",
+    "GradScaler": "optim",
+    "Trainer": "training",
     "load": "saving",
     "save": "saving",
 }
@@ -232,8 +236,10 @@ __all__ = [
     "Backend",
     "CheckpointError",
     "Generator",
+    "GradScaler",
     "Primitive",
     "Tensor",
+    "Trainer",
     "__version__",
     "abs",
     "acos",
@@ -389,6 +395,7 @@ __all__ = [
     "tensordot",
     "tile",
     "to_device",
+    "training",
     "transpose",
     "tril",
     "triu",

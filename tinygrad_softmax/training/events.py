@@ -62,9 +62,8 @@ class TensorBoard(Callback):
             self._writer = None
 
     def _write(self, scalars: dict[str, float], step: int) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        values = [Summary.Value(tag=k, simple_value=v) for k, v in scalars.items()]
-        event = Event(wall_time=time.time(), step=step, summary=Summary(value=values))
+        protocol: Any = require("tensorboard.compat.proto.event_pb2", "tensorboard", "")
+        event = protocol.Event(wall_time=time.time(), step=step)
+        for name, value in scalars.items():
+            event.summary.value.add(tag=name, simple_value=value)
         self._writer.add_event(event)

@@ -14,8 +14,9 @@ class History(Mapping[str, list[float]]):
     """A list for each thing that was measured, with a number for each epoch.
 
     Names are "loss" and those of the metrics, with "val_" in front for what was
-    measured on the validation data, and "lr". The training numbers are means over the
-    epoch, while the model was changing; the validation numbers are of its end.
+    measured on the validation data, and "lr", the learning rate that the first group of
+    parameters had at the epoch's end. The training numbers are means over the epoch,
+    while the model was changing; the validation numbers are of its end.
 
     >>> history = History()
     >>> history.append({"loss": 1.5, "val_loss": 1.25})

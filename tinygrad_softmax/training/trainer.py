@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -148,6 +148,7 @@ class Trainer:
         self._trained = False  # whether only the measuring of this epoch is left
         self._loader: Any = None  # the training batches
         self._loader_state: dict[str, Any] | None = None  # of the run to go on with
+        self._resumed = False  # whether a checkpoint was read since the last fit
 
     # -- training ---------------------------------------------------------------------
 
@@ -179,9 +180,11 @@ class Trainer:
             self.load_checkpoint(resume)
         self._loader, self.epochs = train, epochs
         if self._loader_state is not None and hasattr(train, "load_state_dict"):
-            train.load_state_dict(self._loader_state)  # pyright: ignore
-        self._loader_state = None
-        self.batches = len(train) if hasattr(train, "__len__") else None
+            self._loader.load_state_dict(self._loader_state)
+        if not self._resumed:
+            self._begin_epoch()  # an earlier fit may have ended in the middle of one
+        self._loader_state, self._resumed = None, False
+        self.batches = len(train) if isinstance(train, Sized) else None
         self.finished = False
         with deferred_interrupt() as interruption, self._backend.on(self.device):
             try:
@@ -220,7 +223,7 @@ class Trainer:
         self._step_scheduler("epoch", measured)
         self.history.append(measured)
         self.epoch += 1
-        self.batch, self._trained, self._means = 0, False, Means()
+        self._begin_epoch()
         self._call("on_epoch_end")
         last = self.epoch == self.epochs or self.should_stop
         if self.checkpoint is not None and (
@@ -229,6 +232,9 @@ class Trainer:
             self.save_checkpoint(self.checkpoint)
         if interruption and not last:
             self._interrupt()
+
+    def _begin_epoch(self) -> None:
+        self.batch, self._trained, self._means = 0, False, Means()
 
     def _train_batches(self, train: Any, interruption: Interruption) -> None:
         """The optimizer's steps of an epoch, or of what is left of it."""
@@ -422,6 +428,7 @@ class Trainer:
         self.history = History(state["history"])
         self.should_stop = state["should_stop"]
         default_generator.state = tuple(state["rng"])
+        self._resumed = True
 
     def save_checkpoint(self, path: str | Path) -> None:
         """Save `state_dict` to a file, whole or not at all."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...ops.autocasting import lowered
+
 __all__ = ["linear"]
 
 
@@ -22,5 +24,6 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     >>> linear(tg.tensor([1.0, 2.0]), tg.tensor([[3.0, 4.0]]), tg.tensor([5.0]))
     tensor([16.])
     """
+    input, weight, bias = lowered(input, weight, bias)
     output = input @ weight.T
     return output if bias is None else output + bias
