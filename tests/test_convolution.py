@@ -277,6 +277,20 @@ def test_half_precision_pooling_is_summed_in_float32(device):
     assert elevens.numpy().tolist() == [[np.float16(1.9)] * 3]
 
 
+def test_autocast_lowers_convolutions_and_no_pooling(device):
+    x = tg.tensor(random(1, 2, 5, 5), "float32", device, True)
+    weight, bias = (tg.ones(s, device=device) for s in [(2, 2, 3, 3), 2])
+    with tg.autocast(device, dtype=tg.float16):
+        assert F.conv2d(x, weight, bias).dtype == tg.float16
+        assert F.conv_transpose2d(x, weight, bias).dtype == tg.float16
+        pools = [F.max_pool2d(x, 2), F.avg_pool2d(x, 2), F.adaptive_avg_pool2d(x, 3)]
+        F.conv2d(x, weight, bias).sum().backward()
+    assert x.grad.dtype == tg.float32
+    assert [each.dtype for each in pools] == [tg.float32] * 3
+    exact = F.adaptive_avg_pool2d(x.astype("float64"), 3)
+    assert float((pools[2] - exact).abs().max()) < 1e-6
+
+
 @pytest.mark.parametrize(
     "f",
     [
