@@ -267,13 +267,28 @@ def test_half_precision_pooling_is_summed_in_float32(device):
     window = Window((2048,), (1,), (0,), (1,))
     many = half(MANY, device)
     assert pooling.window_sum(many, window=window, positions=(1,)).item() == 2.0
-    spread = pooling.window_spread(many, window=window, lengths=(4095,))
+    last = half(MANY[..., ::-1].copy(), device)  # the 1 is added to first
+    spread = pooling.window_spread(last, window=window, lengths=(4095,))
     assert spread.dtype == tg.float16
     assert spread.numpy().max() == 2.0
     average = F.avg_pool1d(many * 60000.0, 2048)  # the sum alone would be inf
     assert average.item() == pytest.approx(58.6, rel=2.0**-10)
     elevens = F.adaptive_avg_pool1d(half(np.full((1, 31), 1.9), device), 3)
     assert elevens.numpy().tolist() == [[np.float16(1.9)] * 3]
+
+
+def test_autocast_lowers_convolutions_and_no_pooling(device):
+    x = tg.tensor(random(1, 2, 5, 5), "float32", device, True)
+    weight, bias = (tg.ones(s, device=device) for s in [(2, 2, 3, 3), 2])
+    with tg.autocast(device, dtype=tg.float16):
+        assert F.conv2d(x, weight, bias).dtype == tg.float16
+        assert F.conv_transpose2d(x, weight, bias).dtype == tg.float16
+        pools = [F.max_pool2d(x, 2), F.avg_pool2d(x, 2), F.adaptive_avg_pool2d(x, 3)]
+        F.conv2d(x, weight, bias).sum().backward()
+    assert x.grad.dtype == tg.float32
+    assert [each.dtype for each in pools] == [tg.float32] * 3
+    exact = F.adaptive_avg_pool2d(x.astype("float64"), 3)
+    assert float((pools[2] - exact).abs().max()) < 1e-6
 
 
 @pytest.mark.parametrize(

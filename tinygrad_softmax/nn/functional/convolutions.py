@@ -12,6 +12,7 @@ from typing import Any
 
 from ... import ops
 from ...backends.windows import Window
+from ...ops.autocasting import lowered
 from ...ops.axes import check_array
 from ...ops.convolution import convolution, transposed_convolution
 from .geometry import check_floating, check_input, lengths_of, on_a_batch
@@ -170,6 +171,7 @@ def _convolved(
         positions=positions,
         groups=groups,
     )
+    input, weight, bias = lowered(input, weight, bias)
     return on_a_batch(
         input,
         axes,
@@ -205,6 +207,7 @@ def _transposed(
     options = dict(
         window=Window(kernel, stride, padding, dilation), lengths=lengths, groups=groups
     )
+    input, weight, bias = lowered(input, weight, bias)
     return on_a_batch(
         input,
         axes,

@@ -15,6 +15,7 @@ from ...autograd import is_grad_enabled
 from ...backends import backend_of
 from ...backends.dtypes import working_dtype
 from ...backends.windows import Window
+from ...ops.linalg import _matmul
 from ...ops.pooling import average_pool, max_pool, max_pool_indices
 from .geometry import check_input, lengths_of, on_a_batch
 
@@ -291,7 +292,8 @@ def _adaptive_average(name: str, axes: int, input: Any, output_size: Any) -> Any
     out = ops.astype(input, dtype)
     for axis, count in enumerate(counts, -axes):
         shares = _shares(input, input.shape[axis], count, dtype)
-        out = ops.moveaxis(ops.moveaxis(out, axis, -1) @ shares, -1, axis)
+        last = ops.moveaxis(out, axis, -1)
+        out = ops.moveaxis(_matmul(last, shares), -1, axis)  # (as it is: no autocast)
     return ops.astype(out, input.dtype)
 
 
