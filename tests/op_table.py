@@ -26,6 +26,7 @@ from op_references import along_axis, each, exact, over_axes
 
 from tinygrad_softmax import ops
 from tinygrad_softmax.autograd import core_ops
+from tinygrad_softmax.nn.functional import binary_losses
 from tinygrad_softmax.ops import arithmetic, indexing, placement
 
 HERE = "here"  # stands for the device under test
@@ -836,6 +837,15 @@ ROWS += [
         plain,
         differentiable=False,
         result="int64",
+    ),
+    Row(
+        "binary_cross_entropy",
+        binary_losses._binary_cross_entropy,
+        exact(lambda x, t: -t * mp.log(x) - (1 - t) * mp.log1p(-x)),
+        PAIRS,
+        between(0.25, 0.75),
+        ulps=8,
+        without=NO_BFLOAT16,
     ),
     shaping(
         "to_device",
