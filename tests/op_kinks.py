@@ -16,6 +16,7 @@ import numpy as np
 
 from tinygrad_softmax import ops
 from tinygrad_softmax.backends.windows import Window
+from tinygrad_softmax.nn.functional import binary_losses
 from tinygrad_softmax.ops.pooling import max_pool
 
 
@@ -50,10 +51,25 @@ def of_too_few(op: Callable) -> Callable:
     return quiet
 
 
+TWELVE = 1e-12 / float(np.float32(1e-12))  # PyTorch has it as a float32
 STEPS = [-1.0, 0.0, 2.0]
 KINKS = [
     Kink("relu at 0: 0", ops.relu, ([0.0, -0.0],), ([0.0, 0.0],)),
     Kink("leaky_relu at 0: the slope", ops.leaky_relu, ([0.0],), ([0.01],)),
+    Kink(
+        "binary_cross_entropy, sure and right: 0; the logarithms end at -100",
+        binary_losses._binary_cross_entropy,
+        ([0.0, 1.0], [0.0, 1.0]),
+        ([0.0, 0.0], [100.0, -100.0]),
+        second=None,
+    ),
+    Kink(
+        "binary_cross_entropy, sure and wrong: 1 / 1e-12",
+        lambda x: binary_losses._binary_cross_entropy(x, placed(x, [1.0, 0.0])),
+        ([0.0, 1.0],),
+        ([-1e12 * TWELVE, 1e12 * TWELVE],),
+        second=None,
+    ),
     Kink("elu at 0: alpha", lambda x: ops.elu(x, 0.5), ([0.0],), ([0.5],), 0.5),
     *(
         Kink(f"{says} far out: 0 and 1", op, ([-1e200, 1e200],), ([0.0, 1.0],))

@@ -28,7 +28,7 @@ from op_references import along_axis, each, exact, over_axes
 from tinygrad_softmax import ops
 from tinygrad_softmax.autograd import core_ops
 from tinygrad_softmax.backends.windows import Window
-from tinygrad_softmax.nn.functional import gates
+from tinygrad_softmax.nn.functional import binary_losses, gates
 from tinygrad_softmax.ops import arithmetic, convolution, indexing, placement, pooling
 
 HERE = "here"  # stands for the device under test
@@ -998,6 +998,15 @@ ROWS += [
         plain,
         differentiable=False,
         result="int64",
+    ),
+    Row(
+        "binary_cross_entropy",
+        binary_losses._binary_cross_entropy,
+        exact(lambda x, t: -t * mp.log(x) - (1 - t) * mp.log1p(-x)),
+        PAIRS,
+        between(0.25, 0.75),
+        ulps=8,
+        without=NO_BFLOAT16,
     ),
     shaping(
         "to_device",
