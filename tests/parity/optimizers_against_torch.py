@@ -77,7 +77,7 @@ def test_signatures_of_schedulers_are_pytorchs(name, torch):
     ]
 
 
-# -- drawn options -----------------------------------------------------------------------
+# -- drawn options ---------------------------------------------------------------------
 
 share = st.floats(0, 0.99)
 small = st.sampled_from([0.0, 0.01, 0.3])
@@ -150,7 +150,7 @@ def test_drawn_cases_are_pytorchs(case: Case):
     assert_same(case, run(case, Ours()), run(case, Torch()))
 
 
-# -- states, there and back --------------------------------------------------------------
+# -- states, there and back ------------------------------------------------------------
 
 
 def trained(lib: Any, case: Case, steps: int):
@@ -241,6 +241,7 @@ def test_a_state_from_here_loads_in_pytorch(case, torch):
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_states_of_schedulers_cross_over(name, torch):
     """PyTorch's state after 9 epochs goes on here, and ours there."""
+
     def made(lib):
         p = [lib.parameter(START[i], "float64") for i in (0, 2)]
         groups = [{"params": [p[0]], "lr": 0.05}, {"params": [p[1]], "lr": 0.2}]
@@ -262,7 +263,7 @@ def test_states_of_schedulers_cross_over(name, torch):
             assert other.get_last_lr() == scheduler.get_last_lr()
 
 
-# -- dtypes ------------------------------------------------------------------------------
+# -- dtypes ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", OPTIONS)
@@ -280,7 +281,7 @@ def test_dtypes_of_state_are_pytorchs(kind, dtype, torch):
     assert all(found[0][key] == "float32" for key in NO_ARRAYS if key in found[0])
 
 
-# -- clipping and scaling ----------------------------------------------------------------
+# -- clipping and scaling --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", [0.5, 1.0, 2.0, 3.0, float("inf"), 0.0])
@@ -311,7 +312,9 @@ def test_the_scale_is_pytorchs(steps, interval, backoff, growth):
     """Scale after scale, and the parameter, over good and overflowing steps."""
     found = []
     for lib in (Ours(), Torch()):
-        kind = tg.optim.GradScaler if isinstance(lib, Ours) else lib.torch.amp.GradScaler
+        kind = (
+            tg.optim.GradScaler if isinstance(lib, Ours) else lib.torch.amp.GradScaler
+        )
         scaler = kind("cpu", 1000.1, growth, backoff, interval)
         p = lib.parameter(START[0], "float32")
         optimizer, scales = lib.optim.SGD([p], lr=0.1), []

@@ -33,7 +33,8 @@ def clip_grad_norm_(
     Args:
         parameters: Tensors, of which those without a gradient are passed over.
         max_norm: the largest norm.
-        norm_type: of the norm (sum |g|^p)^(1/p); inf is the largest |g|.
+        norm_type: of the norm (sum |g|^p)^(1/p); inf is the largest |g|, and 0 counts
+            the gradients that are not 0, as in PyTorch.
         error_if_nonfinite: raise if the norm is infinite or nan. This waits for the
             device; nothing else here does.
 

@@ -217,7 +217,7 @@ class GradScaler:
                 self._growth_tracker += 1
                 if self._growth_tracker == self._growth_interval:
                     grown = self._scale * self._growth_factor
-                    if grown <= np.finfo(np.float32).max:
+                    if grown <= float(np.finfo(np.float32).max):
                         self._scale = _float32(grown)
                     self._growth_tracker = 0
             else:
