@@ -16,6 +16,7 @@ import numpy as np
 
 from . import special
 from .dtypes import is_half, working_dtype
+from .gelus import gelu
 from .targets import LabelError, Targets, label_error
 from .windows import WindowKernels
 
@@ -173,6 +174,10 @@ class Backend(WindowKernels):
         if is_half(x.dtype):
             return function(x.astype("float32")).astype(x.dtype)
         return function(x.astype("float64"))
+
+    def gelu(self, x: Array, approximate: str, with_grad: bool) -> tuple[Array, Any]:
+        """x times the normal distribution function of x, and its slope or None."""
+        return gelu(self, x, approximate, with_grad)
 
     # -- kernels: softmax --------------------------------------------------------
     #
