@@ -132,7 +132,7 @@ def _sequences(batch: Sequence[Sequence], where: str) -> Any:
     return type(first)(*collated) if hasattr(first, "_fields") else collated
 
 
-# In this order: a bool is an int, and np.float64 is a float.
+# The first that fits: a str is a Sequence, and np.float64 is a float.
 _COLLATE: tuple[tuple[Any, Callable[[Any, str], Any]], ...] = (
     (Tensor, _tensors),
     (np.ndarray, _arrays),
