@@ -69,7 +69,7 @@ def test_containers_keep_their_structure():
     pair = default_collate([(1, "a"), (2, "b")])
     assert isinstance(pair, list)
     same(pair[0], [1, 2], "int64")
-    assert pair[1] == ["a", "b"]
+    assert pair[1] == ("a", "b")
     point = default_collate([Point(1, [2.0]), Point(3, [4.0])])
     assert isinstance(point, Point)
     same(point.x, [1, 3], "int64")

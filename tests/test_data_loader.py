@@ -345,7 +345,7 @@ BAD_STATES = [
 @pytest.mark.parametrize("state", BAD_STATES)
 def test_a_state_that_is_none_is_refused(state):
     loader = data.DataLoader(range(4))
-    with pytest.raises(ValueError, match="load_state_dict was given .* expected what"):
+    with pytest.raises(ValueError, match=r"load_state_dict was given .* expected what"):
         loader.load_state_dict(state)
 
 

@@ -212,15 +212,18 @@ def test_a_thread_that_is_stuck_does_not_keep_the_loop(monkeypatch):
     assert not worker.is_alive()
 
 
-def test_a_batch_that_does_not_come_in_time():
-    go = threading.Event()
+def test_a_batch_that_does_not_come_in_time(monkeypatch):
+    go, join = threading.Event(), threading.Thread.join
     batches = iter(loader_of(3, lambda index: go.wait(LONG), timeout=0.01))
+    joined = []
+    monkeypatch.setattr(threading.Thread, "join", lambda *args: joined.append(args))
     with pytest.raises(RuntimeError, match=r"no batch was ready within 0\.01 seconds"):
         next(batches)
     assert list(batches) == []
+    assert joined == []  # the thread is stuck, and nobody waits for it
     (worker,) = workers()
     go.set()
-    worker.join(LONG)
+    join(worker, LONG)
 
 
 EXITS = {
@@ -261,14 +264,14 @@ def loader(n, stuck=None):
 # -- errors ------------------------------------------------------------------------
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     pass
 
 
 def break_at(number):
     def at(index):
         if index == number:
-            raise Broken(f"sample {index}")
+            raise BrokenError(f"sample {index}")
 
     return at
 
@@ -277,7 +280,7 @@ def break_at(number):
 def test_an_error_comes_where_its_batch_would_have_come_and_once(num_workers):
     batches = iter(loader_of(9, break_at(3), num_workers=num_workers))
     assert [next(batches).item() for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(Broken, match="sample 3") as caught:
+    with pytest.raises(BrokenError, match="sample 3") as caught:
         next(batches)
     lines = "".join(traceback.format_tb(caught.value.__traceback__))
     assert "break_at" in lines or "in at" in lines
@@ -292,7 +295,7 @@ def test_an_error_is_freed_with_its_traceback():
         loader = loader_of(9, break_at(1), prefetch_factor=1)
         try:
             list(loader)
-        except Broken as error:
+        except BrokenError as error:
             gone = weakref.ref(error)
         assert gone() is None
     finally:
@@ -303,18 +306,17 @@ def test_an_error_is_freed_with_its_traceback():
 def test_an_error_of_the_sampler_comes_in_its_place(num_workers):
     def numbers():
         yield from (5, 6)
-        raise Broken("the sampler")
+        raise BrokenError("the sampler")
 
     class Failing(data.Sampler):
         def __iter__(self):
             return numbers()
 
-    found = []
     loader = loader_of(9, sampler=Failing(), num_workers=num_workers, batch_size=1)
-    with pytest.raises(Broken, match="the sampler"):
-        for batch in loader:
-            found.append(batch.item())  # noqa: PERF401
-    assert found == [5, 6]
+    batches = iter(loader)
+    assert [next(batches).item() for _ in range(2)] == [5, 6]
+    with pytest.raises(BrokenError, match="the sampler"):
+        next(batches)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -332,9 +334,9 @@ def test_an_error_while_collating_and_while_starting():
         list(data.DataLoader([np.ones(1), np.ones(2)], 2, num_workers=1))
 
     def init(number):
-        raise Broken(f"worker {number}")
+        raise BrokenError(f"worker {number}")
 
-    with pytest.raises(Broken, match="worker 0"):
+    with pytest.raises(BrokenError, match="worker 0"):
         list(loader_of(3, worker_init_fn=init))
 
 
@@ -342,11 +344,11 @@ def test_a_stream_that_breaks():
     class Stream(data.IterableDataset):
         def __iter__(self):
             yield 0
-            raise Broken("the stream")
+            raise BrokenError("the stream")
 
     batches = iter(data.DataLoader(Stream(), num_workers=1))
     assert next(batches).item() == 0
-    with pytest.raises(Broken, match="the stream"):
+    with pytest.raises(BrokenError, match="the stream"):
         next(batches)
 
 

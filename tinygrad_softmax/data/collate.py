@@ -30,7 +30,7 @@ def default_collate(batch: Sequence) -> Any:
       their dtype;
     - bools: a bool tensor; ints: an int64 one; floats: a float64 one, whatever the
       default dtype is, so that no digit is lost; NumPy's scalars keep their dtype;
-    - strings and bytes: the list of them;
+    - strings and bytes: the sequence of them, within tuples and lists a tuple;
     - tuples and lists: a list with one entry for each position; named tuples: the same
       named tuple; dicts: the same dict with every key collated.
 
@@ -53,7 +53,7 @@ def default_collate(batch: Sequence) -> Any:
     return _collated(list(batch), "")
 
 
-def _collated(batch: list, where: str) -> Any:
+def _collated(batch: Sequence, where: str) -> Any:
     """`where` says which part of the samples this is: "[0]['x']"."""
     first = batch[0]
     for kinds, collate in _COLLATE:
@@ -66,12 +66,12 @@ def _collated(batch: list, where: str) -> Any:
     )
 
 
-def _tensors(batch: list[Tensor], where: str) -> Tensor:
+def _tensors(batch: Sequence[Tensor], where: str) -> Tensor:
     _check_shapes(batch, where)
     return stack(batch)
 
 
-def _arrays(batch: list[np.ndarray], where: str) -> Tensor:
+def _arrays(batch: Sequence[np.ndarray], where: str) -> Tensor:
     if batch[0].dtype.kind not in "biufV":
         raise TypeError(
             f"default_collate: {_part(0, where)} is an array of {batch[0].dtype}; "
@@ -81,23 +81,23 @@ def _arrays(batch: list[np.ndarray], where: str) -> Tensor:
     return asarray(np.stack(batch))
 
 
-def _numpy_scalars(batch: list[np.generic], where: str) -> Tensor:
+def _numpy_scalars(batch: Sequence[np.generic], where: str) -> Tensor:
     return asarray(np.array(batch))
 
 
-def _floats(batch: list[float], where: str) -> Tensor:
+def _floats(batch: Sequence[float], where: str) -> Tensor:
     return asarray(np.array(batch, dtype=np.float64))
 
 
-def _integers(batch: list, where: str) -> Tensor:
+def _integers(batch: Sequence, where: str) -> Tensor:
     return asarray(batch)
 
 
-def _strings(batch: list, where: str) -> list:
+def _strings(batch: Sequence, where: str) -> Sequence:
     return batch
 
 
-def _mappings(batch: list[Mapping], where: str) -> Any:
+def _mappings(batch: Sequence[Mapping], where: str) -> Any:
     first = batch[0]
     for number, sample in enumerate(batch):
         if sample.keys() != first.keys():
@@ -117,7 +117,7 @@ def _mappings(batch: list[Mapping], where: str) -> Any:
     return result
 
 
-def _sequences(batch: list[Sequence], where: str) -> Any:
+def _sequences(batch: Sequence[Sequence], where: str) -> Any:
     first = batch[0]
     for number, sample in enumerate(batch):
         if len(sample) != len(first):
@@ -126,14 +126,14 @@ def _sequences(batch: list[Sequence], where: str) -> Any:
                 f"but {_part(0, where)} has {len(first)}; {MEND}"
             )
     collated = [
-        _collated(list(entries), f"{where}[{position}]")
+        _collated(entries, f"{where}[{position}]")
         for position, entries in enumerate(zip(*batch, strict=True))
     ]
     return type(first)(*collated) if hasattr(first, "_fields") else collated
 
 
-# In this order: a bool is an int, and np.float64 is a float.
-_COLLATE: tuple[tuple[Any, Callable[[list, str], Any]], ...] = (
+# The first that fits: a str is a Sequence, and np.float64 is a float.
+_COLLATE: tuple[tuple[Any, Callable[[Any, str], Any]], ...] = (
     (Tensor, _tensors),
     (np.ndarray, _arrays),
     ((np.bool_, np.number), _numpy_scalars),
@@ -145,7 +145,7 @@ _COLLATE: tuple[tuple[Any, Callable[[list, str], Any]], ...] = (
 )
 
 
-def _check_kinds(batch: list, kinds: Any, where: str) -> None:
+def _check_kinds(batch: Sequence, kinds: Any, where: str) -> None:
     if isinstance(batch[0], (int, float)):
         kinds = (int, float, np.number, np.bool_)  # numbers mix
     for number, sample in enumerate(batch):
@@ -157,7 +157,7 @@ def _check_kinds(batch: list, kinds: Any, where: str) -> None:
             )
 
 
-def _check_shapes(batch: list, where: str) -> None:
+def _check_shapes(batch: Sequence, where: str) -> None:
     shape = batch[0].shape
     for number, sample in enumerate(batch):
         if sample.shape != shape:
