@@ -28,6 +28,9 @@ class _ChannelNorm(Module):
 
     axes: tuple[int, ...] = ()  # how many an input may have
     momentum: float | None
+    running_mean: Any
+    running_var: Any
+    num_batches_tracked: Any
 
     def __init__(
         self,
