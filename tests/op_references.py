@@ -241,6 +241,14 @@ def triangle(keep: Callable[[int, int, int], bool]) -> Callable:
     return reference
 
 
+def linear(input, weight, bias=None):
+    out = np.zeros((*input.shape[:-1], weight.shape[0]))
+    for place in np.ndindex(out.shape):
+        terms = input[place[:-1]] * weight[place[-1]]
+        out[place] = math.fsum(terms) + (0.0 if bias is None else bias[place[-1]])
+    return out
+
+
 def _cut(gates, parts):
     return np.split(np.asarray(gates), parts, axis=-1)
 

@@ -28,6 +28,7 @@ from op_references import along_axis, each, exact, over_axes
 from tinygrad_softmax import ops
 from tinygrad_softmax.autograd import core_ops
 from tinygrad_softmax.backends.windows import Window
+from tinygrad_softmax.nn import functional
 from tinygrad_softmax.nn.functional import binary_losses, gates
 from tinygrad_softmax.ops import arithmetic, convolution, indexing, placement, pooling
 
@@ -1056,6 +1057,27 @@ ROWS += [
         op=indexing._scatter,
         ulps=2,
         scale="largest",
+    ),
+]
+
+# -- layers ----------------------------------------------------------------------------
+
+ROWS += [
+    Row(
+        "linear",
+        functional.linear,
+        ref.linear,
+        (
+            case((4, 3), (2, 3), (2,)),
+            case((4, 3), (2, 3)),
+            case((2, 2, 3), (2, 3), (2,)),
+            case((3,), (2, 3), (2,)),
+            case((0, 3), (2, 3), (2,)),
+            case((2, 0, 3), (2, 3)),
+        ),
+        plain,
+        scale="largest",
+        without=NO_AXIS,
     ),
 ]
 

@@ -315,7 +315,7 @@ def test_what_a_transformer_refuses():
         nn.TransformerDecoderLayer(4, 2, activation="swish")
 
 
-# -- RNN, LSTM, GRU ---------------------------------------------------------------------
+# -- RNN, LSTM, GRU --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -417,6 +417,33 @@ def test_a_half_precision_layer(kind, device):
 
 
 @pytest.mark.parametrize("kind", LAYERS)
+def test_a_recurrent_layer_under_autocast(kind, device):
+    tg.manual_seed(0)
+    layer = LAYERS[kind](3, 4, num_layers=2, device=device)
+    x = tg.tensor(random(5, 2, 3, dtype="float32"), device=device)
+    wide, _ = layer(x)
+    for given in (x, x.astype("float16")):
+        with tg.autocast(device, dtype=tg.float16):
+            out, _ = layer(given)
+        out.astype("float32").sum().backward()
+        assert layer.weight_hh_l1.grad.dtype == np.float32
+        np.testing.assert_allclose(
+            out.detach().numpy(), wide.detach().numpy(), rtol=2e-2, atol=4e-3
+        )
+
+
+@pytest.mark.parametrize("need_weights", [True, False])
+def test_heads_under_autocast_keep_their_scores_in_float32(need_weights, device):
+    tg.manual_seed(0)
+    heads = nn.MultiheadAttention(4, 2, device=device)
+    nn.init.constant_(heads.in_proj_bias, 300.0)  # scores of 127,000
+    x = tg.tensor(random(3, 1, 4, dtype="float32"), device=device)
+    with tg.autocast(device, dtype=tg.float16):
+        out, _ = heads(x, x, x, need_weights=need_weights)
+    assert np.isfinite(out.detach().numpy()).all()
+
+
+@pytest.mark.parametrize("kind", LAYERS)
 def test_what_a_recurrent_layer_refuses(kind, device):
     layer = LAYERS[kind](3, 4, num_layers=2, device=device)
     with pytest.raises(TypeError, match="PackedSequence is not supported"):
@@ -478,7 +505,7 @@ def test_what_a_cell_refuses(kind, device):
         kind(0, 4)
 
 
-# -- beside a GPU -----------------------------------------------------------------------
+# -- beside a GPU ----------------------------------------------------------------------
 
 
 def models():

@@ -10,6 +10,7 @@ Kernels take and return raw arrays.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,13 @@ class Backend(WindowKernels):
         array[mask] = value
 
     def matmul(self, a: Array, b: Array) -> Array:
-        """Matrix product; 16-bit operands are accumulated in float32."""
+        """Matrix product; 16-bit operands are accumulated in float32.
+
+        Several matrices times one are one product of all their rows.
+        """
+        if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:
+            rows = a.reshape(prod(a.shape[:-1]), a.shape[-1])
+            return self.matmul(rows, b).reshape(*a.shape[:-1], b.shape[1])
         if is_half(a.dtype) or is_half(b.dtype):
             out = self.xp.result_type(a.dtype, b.dtype)
             a = a.astype(working_dtype(a.dtype), copy=False)

@@ -7,6 +7,7 @@ from typing import Any
 from .. import ops
 from ..backends.dtypes import is_floating
 from ..creation import zeros
+from ..ops.linalg import _matmul
 from . import functional, init
 from .functional.attention import additive, attention_weights, check_mask
 from .linear import Linear
@@ -146,7 +147,7 @@ class MultiheadAttention(Module):
         if need_weights:
             weights = attention_weights(q, k, mask, None)
             weights = functional.dropout(weights, dropout) if dropout else weights
-            attended = ops.astype(ops.matmul(weights, v), q.dtype)
+            attended = ops.astype(_matmul(weights, v), q.dtype)
             weights = ops.astype(weights, q.dtype)
             weights = ops.mean(weights, axis=1) if average_attn_weights else weights
         else:

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import ops
 from ..creation import zeros
+from ..ops.autocasting import lowered
 from . import functional, init
 from .functional.gates import gru_state, lstm_output, lstm_state
 from .module import Module, Parameter
@@ -151,7 +152,10 @@ def check_nonlinearity(name: str, nonlinearity: str) -> None:
 
 
 def check_dtype(name: str, input: Any, weight: Any) -> None:
-    if input.dtype != weight.dtype:
+    if input.dtype == weight.dtype:
+        return
+    (used,) = lowered(weight)
+    if used.dtype == weight.dtype:  # else `autocast` is on, and makes one of them
         raise TypeError(
             f"{name}: the input is {input.dtype} and the weights are {weight.dtype}; "
             f"expected one dtype; mend: input.astype({weight.dtype.name!r}), or "

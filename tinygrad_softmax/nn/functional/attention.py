@@ -10,6 +10,7 @@ import numpy as np
 from ... import ops
 from ...backends import backend_of, there
 from ...backends.dtypes import is_floating, is_half, working_dtype
+from ...ops.linalg import _matmul
 from ...tensor import Tensor
 from .dropouts import dropout
 
@@ -30,7 +31,9 @@ def scaled_dot_product_attention(
 
     `torch.nn.functional.scaled_dot_product_attention`. A query whose keys are all
     masked gets zeros, and no gradient, as in PyTorch. 16-bit floats are computed in
-    float32. Source: A. Vaswani et al., "Attention is all you need", NeurIPS 2017.
+    float32, under `tg.autocast` too.
+
+    Source: A. Vaswani et al., "Attention is all you need", NeurIPS 2017, equation 1.
 
     Args:
         query: shape (..., L, E).
@@ -78,7 +81,7 @@ def scaled_dot_product_attention(
     weights = attention_weights(query, key, attn_mask, scale)
     if dropout_p:
         weights = dropout(weights, dropout_p)
-    output = ops.matmul(weights, _widened(value))
+    output = _matmul(weights, _widened(value))
     if alone is not None:
         output = ops.where(alone, 0.0, output)
     return ops.astype(output, query.dtype)
@@ -92,7 +95,7 @@ def attention_weights(query: Any, key: Any, mask: Any, scale: float | None) -> A
     if scale is None:
         scale = 1.0 / math.sqrt(max(1, query.shape[-1]))
     # The query has L E elements and the scores L S, so the query is scaled.
-    scores = ops.matmul(_widened(query) * scale, ops.swapaxes(_widened(key), -1, -2))
+    scores = _matmul(_widened(query) * scale, ops.swapaxes(_widened(key), -1, -2))
     if mask is not None:
         scores = scores + ops.astype(additive(mask), scores.dtype)
     return ops.softmax(scores, axis=-1) if key.shape[-2] else scores
