@@ -17,9 +17,7 @@ class MissingExtraError(ImportError):
     """An optional library is not installed; the message says how to get it."""
 
 
-def require(
-    module: str, package: str, purpose: str, extra: str = "demo"
-) -> ModuleType:
+def require(module: str, package: str, purpose: str, extra: str = "demo") -> ModuleType:
     """Import `module` of `package`, or say what it is for and how to install it.
 
     Args:

@@ -81,15 +81,14 @@ def history_figure(history: Mapping[str, list[float]]) -> Any:
         raise ValueError("the history is empty: call fit first")
     with _style():
         figure = _empty_figure((7, 0.6 + 2.4 * len(panels)))
-        for axes, name in zip(
-            figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0], panels
-        ):
+        stack = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, name in zip(stack, panels):
             found = {"training": name, "validation": f"val_{name}"}
             curves = {k: history[v] for k, v in found.items() if v in history}
             _curve(axes, name, curves)
             if len(curves) > 1:
                 axes.legend(frameon=False, loc="best")
-        axes.set_xlabel("epoch")
+        stack[-1].set_xlabel("epoch")
         figure.draw_without_rendering()  # its fonts and colours, while they are set
     return figure
 

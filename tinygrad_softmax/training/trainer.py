@@ -13,7 +13,6 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..backends import resolve_device
-from ..backends.random import default_generator
 from ..nn import Module
 from ..nn.functional import cross_entropy
 from ..ops import concatenate
@@ -21,15 +20,15 @@ from ..ops.autocasting import autocast
 from ..optim import GradScaler, Optimizer, clip_grad_norm_, clip_grad_value_
 from ..optim.lr_scheduler import ReduceLROnPlateau
 from ..tensor import Tensor
+from .batches import Evaluating, moved, samples_in
 from .callbacks import Callback
 from .history import History
 from .interruption import Interruption, deferred_interrupt
 from .metrics import Means
 from .progress import ProgressBar
+from .resuming import FORMAT, restore, state_of
 
 __all__ = ["DivergedError", "Trainer"]
-
-FORMAT = "tinygrad_softmax.training.v1"
 
 
 class DivergedError(ArithmeticError):
@@ -257,12 +256,12 @@ class Trainer:
         self.optimizer.zero_grad()
         loss: Any = None
         for batch in group:
-            batch = _moved(batch, self.device)
+            batch = moved(batch, self.device)
             with self._casting():
                 loss, output, target = self.compute_loss(batch)
             share = loss if len(group) == 1 else loss * (1.0 / len(group))
             (share if self.scaler is None else self.scaler.scale(share)).backward()
-            self._means.add(self._measure(loss, output, target), _samples(batch))
+            self._means.add(self._measure(loss, output, target), samples_in(batch))
         self._update()
         self.step += 1
         self._step_scheduler("step", {})
@@ -321,9 +320,9 @@ class Trainer:
                 alone. The model is in eval mode meanwhile.
         """
         outputs = []
-        with no_grad(), _Evaluating(self.model), self._backend.on(self.device):
+        with no_grad(), Evaluating(self.model), self._backend.on(self.device):
             for batch in batches:
-                batch = _moved(batch, self.device)
+                batch = moved(batch, self.device)
                 inputs = batch[:-1] if isinstance(batch, (tuple, list)) else [batch]
                 with self._casting():
                     outputs.append(self.model(*inputs))
@@ -335,14 +334,14 @@ class Trainer:
         self, batches: Iterable[Any], interruption: Interruption | None, prefix: str
     ) -> dict[str, float]:
         means = Means()
-        with no_grad(), _Evaluating(self.model), self._backend.on(self.device):
+        with no_grad(), Evaluating(self.model), self._backend.on(self.device):
             for batch in batches:
                 if interruption:
                     self._interrupt()
-                batch = _moved(batch, self.device)
+                batch = moved(batch, self.device)
                 with self._casting():
                     loss, output, target = self.compute_loss(batch)
-                means.add(self._measure(loss, output, target), _samples(batch))
+                means.add(self._measure(loss, output, target), samples_in(batch))
         if not means.count:
             raise ValueError("Trainer: there is nothing to measure on: no batches came")
         return means.read(prefix)
@@ -376,59 +375,16 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """All that a run goes on from, for `tg.save`."""
-
-        def of(each: Any) -> Any:
-            return None if each is None else each.state_dict()
-
-        return {
-            "format": FORMAT,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": of(self.scheduler),
-            "scaler": of(self.scaler),
-            "rng": list(default_generator.state),
-            "loader": of(self._loader if hasattr(self._loader, "state_dict") else None),
-            "epoch": self.epoch,
-            "step": self.step,
-            "batch": self.batch,
-            "trained": self._trained,
-            "means": self._means.state_dict(),
-            "history": self.history.state_dict(),
-            "callbacks": [each.state_dict() for each in self._saved_callbacks()],
-            "should_stop": self.should_stop,
-        }
+        return state_of(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` returned, into a trainer made alike."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for name in ("scheduler", "scaler"):
-            mine, theirs = getattr(self, name), state[name]
-            if (mine is None) != (theirs is None):
-                here = "has none" if mine is None else "has one"
-                raise ValueError(
-                    f"Trainer: the checkpoint has {'no' if theirs is None else 'a'} "
-                    f"{name}, and this run {here}; mend: make the Trainer as it was "
-                    "made before"
-                )
-            if mine is not None:
-                mine.load_state_dict(theirs)
-        callbacks = self._saved_callbacks()
-        if len(callbacks) != len(state["callbacks"]):
-            raise ValueError(
-                f"Trainer: the checkpoint has {len(state['callbacks'])} callbacks, and "
-                f"this run has {len(callbacks)}; mend: give it the same ones"
-            )
-        for callback, kept in zip(callbacks, state["callbacks"], strict=True):
-            callback.load_state_dict(kept)
-        self.epoch, self.step = state["epoch"], state["step"]
-        self.batch, self._trained = state["batch"], state["trained"]
-        self._loader_state = state["loader"]
-        self._means.load_state_dict(state["means"], self.device)
-        self.history = History(state["history"])
-        self.should_stop = state["should_stop"]
-        default_generator.state = tuple(state["rng"])
-        self._resumed = True
+        """Take back what `state_dict` returned, into a trainer made alike.
+
+        Raises:
+            ValueError, RuntimeError: it was made otherwise; the message says how.
+            KeyError: something is missing.
+        """
+        restore(self, state)
 
     def save_checkpoint(self, path: str | Path) -> None:
         """Save `state_dict` to a file, whole or not at all."""
@@ -453,9 +409,6 @@ class Trainer:
                 f"{path} is a damaged checkpoint: it lacks {error}"
             ) from None
 
-    def _saved_callbacks(self) -> list[Callback]:
-        return [each for each in self.callbacks if not isinstance(each, ProgressBar)]
-
     def _interrupt(self) -> None:
         """Save what a run goes on from, and end this one."""
         if self.checkpoint is not None:
@@ -474,21 +427,6 @@ class Trainer:
     def _call(self, event: str, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(self, *arguments)
-
-
-class _Evaluating:
-    """A block in which a model is in eval mode, each module as it was before after."""
-
-    def __init__(self, model: Module) -> None:
-        self._training = [(module, module.training) for module in model.modules()]
-
-    def __enter__(self) -> None:
-        for module, _ in self._training:
-            module.training = False
-
-    def __exit__(self, *exc: object) -> None:
-        for module, training in self._training:
-            module.training = training
 
 
 def _check_options(
@@ -516,24 +454,3 @@ def _is_terminal() -> bool:
     import sys
 
     return sys.stderr is not None and sys.stderr.isatty()
-
-
-def _moved(batch: Any, device: str) -> Any:
-    """A batch with its tensors on `device`; arrays become tensors."""
-    if isinstance(batch, Tensor):
-        return batch.to(device)
-    if isinstance(batch, np.ndarray):
-        return Tensor(batch).to(device)
-    if isinstance(batch, Mapping):
-        return {key: _moved(value, device) for key, value in batch.items()}
-    if isinstance(batch, (tuple, list)):
-        return tuple(_moved(each, device) for each in batch)
-    return batch
-
-
-def _samples(batch: Any) -> int:
-    """How many samples a batch has: the length of its first tensor."""
-    while isinstance(batch, (tuple, list, Mapping)):
-        values = batch.values() if isinstance(batch, Mapping) else batch
-        batch = next(iter(values))
-    return len(batch)

@@ -1,8 +1,5 @@
 """The functions beneath the modules, with PyTorch's names and signatures."""
 
-from ...ops import (
-    relu,
-)
 from .activations import (
     celu,
     elu,
