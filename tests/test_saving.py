@@ -383,8 +383,9 @@ def test_tensors_are_placed_on_the_device_asked_for(tmp_path):
             assert same(found, tree)
         assert here["t"].device == "cpu"
         assert type(here["a"]) is type(there["a"]) is np.ndarray
-    with pytest.raises(ValueError, match="device 'tpu' is not known"):
+    with pytest.raises(ValueError, match="device 'tpu' is not known") as caught:
         tg.load(path, "tpu")
+    assert caught.type is ValueError  # the file is all right
 
 
 # -- damaged and hostile files -------------------------------------------------------
@@ -632,12 +633,25 @@ def test_a_tree_without_its_frame_gives_one_error(text, tmp_path):
         tg.load(path)
 
 
-def test_another_programs_changes_are_noticed(tmp_path):
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"w": np.zeros(2)},
+        {"w": np.ones((2, 1))},
+        {"w": np.ones(2).view(np.int64)},
+        {"w": np.ones(2), "v": np.ones(2)},
+        {"v": np.ones(2)},
+    ],
+    ids=["values", "shape", "dtype", "one more", "name"],
+)
+def test_another_programs_changes_are_noticed(changed, tmp_path):
     path = tmp_path / "file"
     tg.save({"w": np.ones(2)}, path)
     with safetensors.safe_open(path, "numpy") as file:
         kept = file.metadata()
-    safetensors.numpy.save_file({"w": np.zeros(2)}, path, kept)
+    safetensors.numpy.save_file({"w": np.ones(2)}, path, kept)
+    assert same(tg.load(path), {"w": np.ones(2)})
+    safetensors.numpy.save_file(changed, path, kept)
     with pytest.raises(tg.CheckpointError, match="another program kept the metadata"):
         tg.load(path)
 
