@@ -190,21 +190,26 @@ from .ops import (
     vecdot,
     where,
 )
+from .ops.autocasting import autocast
 from .tensor import (
     Tensor,
 )
 
 if TYPE_CHECKING:
-    from . import data, nn, optim
+    from . import data, nn, optim, training
+    from .optim import GradScaler
     from .saving import CheckpointError, load, save
+    from .training import Trainer
 
 __version__ = "0.1.0"
 
 # Imported when first named, so that `import tinygrad_softmax` stays quick:
 # rooms, and functions of the higher floors with the module that holds each.
-_ROOMS = ("data", "nn", "optim")
+_ROOMS = ("data", "nn", "optim", "training")
 _LATER: dict[str, str] = {
     "CheckpointError": "saving",
+    "GradScaler": "optim",
+    "Trainer": "training",
     "load": "saving",
     "save": "saving",
 }
@@ -231,8 +236,10 @@ __all__ = [
     "Backend",
     "CheckpointError",
     "Generator",
+    "GradScaler",
     "Primitive",
     "Tensor",
+    "Trainer",
     "__version__",
     "abs",
     "acos",
@@ -251,6 +258,7 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "autocast",
     "bfloat16",
     "bool",
     "broadcast_to",
@@ -387,6 +395,7 @@ __all__ = [
     "tensordot",
     "tile",
     "to_device",
+    "training",
     "transpose",
     "tril",
     "triu",
