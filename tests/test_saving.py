@@ -153,13 +153,7 @@ def test_a_checkpoint_of_a_run_comes_back(device, tmp_path):
     generator.random(3)
     tree = {
         "model": model.state_dict(),
-        "optimizer": {
-            "state": {
-                i: {key: tg.asarray(x) if key != "step" else x for key, x in s.items()}
-                for i, s in enumerate(optimizer.state)
-            },
-            "param_groups": [{"lr": 0.01, "betas": (0.9, 0.999), "nesterov": False}],
-        },
+        "optimizer": optimizer.state_dict(),
         "rng": tg.Generator(3).state,
         "numpy's rng": generator.bit_generator.state,  # with integers of 128 bits
         "epoch": 3,
@@ -412,7 +406,7 @@ def test_a_file_cut_off_anywhere_gives_one_error(tmp_path):
 def test_a_bit_that_flips_anywhere_gives_one_error(tmp_path):
     """Also in the data: safetensors itself has no checksum."""
     path = tmp_path / "file"
-    tg.save(TREE_OF_ALL, path, metadata={"a": "b"})
+    tg.save({"w": tg.ones((2, 0, 3)), "n": (0.5, np.ones(1))}, path, metadata={"a": ""})
     content = path.read_bytes()
     for position in range(8 * len(content)):
         changed = bytearray(content)
