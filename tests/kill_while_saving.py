@@ -26,7 +26,7 @@ import numpy as np
 import tinygrad_softmax as tg
 from tinygrad_softmax.saving import tensor_files
 
-SIZE = 1 << 19  # of each of two arrays of 32 bits: 4 MB together
+SIZE = 3 << 17  # of each of two arrays of 32 bits: 3 MB together
 
 
 def checkpoint(step: int) -> dict:

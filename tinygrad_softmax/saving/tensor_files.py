@@ -103,13 +103,12 @@ def read_tensors(
         file.seek(0)
         content = file.read()
     try:
-        entries = dict(library.deserialize(content))
-    except library.SafetensorError as error:
+        found = dict(library.deserialize(content))
+        entries = {name: found[name] for name in header}
+    except (library.SafetensorError, KeyError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
     del content
-    if entries.keys() != header.keys():
-        raise CheckpointError(f"{path} is damaged: its names are not plain text")
-    return {name: _array(path, name, entries[name]) for name in header}, metadata
+    return {name: _array(path, name, each) for name, each in entries.items()}, metadata
 
 
 def read_text(path: str | os.PathLike[str]) -> dict[str, str]:
