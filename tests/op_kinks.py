@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_softmax import ops
+from tinygrad_softmax.backends.windows import Window
 from tinygrad_softmax.nn.functional import binary_losses
+from tinygrad_softmax.ops.pooling import max_pool
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +195,50 @@ KINKS = [
         ([[2.0]],),
         ([[np.nan]],),
         None,
+    ),
+]
+
+# -- of max pooling --------------------------------------------------------------------
+
+
+def pooled(
+    kernel: tuple, stride: int, padding: int, positions: tuple, dilation: int = 1
+) -> Callable:
+    axes = len(kernel)
+    window = Window(kernel, (stride,) * axes, (padding,) * axes, (dilation,) * axes)
+    return lambda x: max_pool(x, window=window, positions=positions)
+
+
+KINKS += [
+    Kink(
+        "max pooling of a constant plane: to the first of each window",
+        pooled((2, 2), 2, 0, (2, 2)),
+        (np.ones((1, 1, 4, 4)),),
+        ([[[[1, 0, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]]],),
+    ),
+    Kink(
+        "max pooling of equals, overlapping: to the first, also where it is shared",
+        pooled((2, 2), 1, 0, (2, 2)),
+        ([[[[1.0, 5.0, 2.0], [0.0, 3.0, 5.0], [3.0, 3.0, 1.0]]]],),
+        ([[[[0, 2, 0], [0, 1, 1], [0, 0, 0]]]],),
+    ),
+    Kink(
+        "max pooling of equals beside padding: to the first inside",
+        pooled((3,), 2, 1, (2,)),
+        ([[[-1.0, -1.0, -1.0]]],),
+        ([[[1, 1, 0]]],),
+    ),
+    Kink(
+        "max pooling of -inf: to the first inside, not to the padding",
+        pooled((3,), 2, 1, (2,)),
+        ([[[-np.inf, -np.inf, -np.inf]]],),
+        ([[[1, 1, 0]]],),
+    ),
+    Kink(
+        "max pooling of -inf, dilated: the same",
+        pooled((3,), 1, 1, (2,), 2),
+        ([[[-np.inf, -np.inf, -np.inf, -np.inf]]],),
+        ([[[1, 1, 0, 0]]],),
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""What `nn` and `optim` promise to do as PyTorch does, and PyTorch's own answers.
+"""What `nn` promises to do as PyTorch does, and PyTorch's own answers.
 
 The cases are plain data, so that this file needs neither library. Run as a script,
 with a Python that has torch, it writes the answers:
@@ -57,26 +57,6 @@ NLL_LOSS = {
     "one sample": (ROWS[0], np.array(2), {"reduction": "sum"}),
 }
 
-# name: (class, keyword arguments). Two parameters take six steps down
-# sum((p - 1)^4) + sum(sin(3 p)); the second one's gradient is None in the third step.
-OPTIMIZERS = {
-    "SGD": ("SGD", {"lr": 0.01}),
-    "SGD with weight decay": ("SGD", {"lr": 0.01, "weight_decay": 0.3}),
-    "SGD with momentum": ("SGD", {"lr": 0.01, "momentum": 0.9}),
-    "SGD with dampening": ("SGD", {"lr": 0.01, "momentum": 0.8, "dampening": 0.4}),
-    "SGD with Nesterov momentum": (
-        "SGD",
-        {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
-    ),
-    "Adam": ("Adam", {"lr": 0.1}),
-    "Adam with its options": (
-        "Adam",
-        {"lr": 0.1, "betas": (0.7, 0.9), "eps": 1e-3, "weight_decay": 0.2},
-    ),
-}
-STEPS, STEP_WITHOUT_GRADIENT = 6, 2
-START = (wave(2, 3), wave(3, phase=1.0))
-
 
 def main() -> None:
     import torch
@@ -92,18 +72,6 @@ def main() -> None:
         loss.sum().backward()
         return {"loss": loss.tolist(), "grad": x.grad.tolist()}
 
-    def trajectory(name: str, options: dict) -> list:
-        parameters = [torch.nn.Parameter(torch.tensor(start)) for start in START]
-        optimizer = getattr(torch.optim, name)(parameters, **options)
-        for step in range(STEPS):
-            optimizer.zero_grad()
-            loss = sum(((p - 1) ** 4).sum() + (3 * p).sin().sum() for p in parameters)
-            loss.backward()
-            if step == STEP_WITHOUT_GRADIENT:
-                parameters[1].grad = None
-            optimizer.step()
-        return [p.tolist() for p in parameters]
-
     answers = {
         "torch": torch.__version__,
         "cross_entropy": {
@@ -114,7 +82,6 @@ def main() -> None:
             name: loss_case(functional.nll_loss, case)
             for name, case in NLL_LOSS.items()
         },
-        "optimizers": {name: trajectory(*case) for name, case in OPTIMIZERS.items()},
     }
     json.dump(answers, sys.stdout, indent=1)
 

@@ -192,11 +192,11 @@ class Module:
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a path such as "encoder.0.weight"."""
-        return self._at(target, dict(self.named_parameters(remove_duplicate=False)))
+        return self._lookup(target, dict(self.named_parameters(remove_duplicate=False)))
 
     def get_buffer(self, target: str) -> Tensor:
         """The buffer at a path such as "1.running_mean"."""
-        return self._at(target, dict(self.named_buffers(remove_duplicate=False)))
+        return self._lookup(target, dict(self.named_buffers(remove_duplicate=False)))
 
     # -- changing all of it -----------------------------------------------------------
 
@@ -431,7 +431,7 @@ class Module:
                 if module._buffers()[name]:
                     yield start + name, buffer
 
-    def _at(self, target: str, found: dict[str, Any]) -> Any:
+    def _lookup(self, target: str, found: dict[str, Any]) -> Any:
         if target not in found:
             raise AttributeError(
                 f"{type(self).__name__} has nothing at {target!r}; it has "

@@ -1,35 +1,41 @@
-"""Adam: a step of its own size for every weight."""
+"""Adam and AdamW: a step of its own size for every weight."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 from ..backends import namespace
-from ..tensor import Tensor
-from .optimizer import Array, Optimizer, check_not_negative
+from .optimizer import Array, Optimizer
+from .rules import average, average_square, check_betas, check_not_negative, regularize
 
-__all__ = ["Adam"]
+__all__ = ["Adam", "AdamW"]
 
 
 class Adam(Optimizer):
     """Adam, `torch.optim.Adam`.
 
-        g = grad + weight_decay * p
+        g = grad + weight_decay * p             (-grad for maximize)
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g^2
         p = p - lr * m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps)
 
     (D. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015,
-    algorithm 1; t counts the steps from 1, m and v start at 0.)
+    algorithm 1; t counts the steps from 1, m and v start at 0.) With amsgrad the
+    largest v so far takes the place of v in the last line (S. Reddi et al., "On the
+    Convergence of Adam and Beyond", ICLR 2018). State: "step", t; "exp_avg", m;
+    "exp_avg_sq", v; "max_exp_avg_sq".
 
     Args:
-        params: the parameters to update.
+        params: the parameters to update, or groups of them: see `Optimizer`.
         lr: learning rate, about the size of a single step.
         betas: decay rates of the averages m and v, each from 0 up to but not 1.
         eps: keeps the division finite.
         weight_decay: factor of an L2 penalty.
+        amsgrad: never let a step grow because v shrank.
+        maximize: go up rather than down.
+        decoupled_weight_decay: shrink p by lr * weight_decay instead: see `AdamW`.
 
     Raises:
         ValueError: a negative value, or a beta outside [0, 1).
@@ -43,40 +49,107 @@ class Adam(Optimizer):
     [0.75, -1.75]
     """
 
+    state_arrays: ClassVar[dict[str, str | None]] = {
+        "exp_avg": None,
+        "exp_avg_sq": None,
+        "max_exp_avg_sq": "amsgrad",
+    }
+
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Any],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
-        super().__init__(params)
-        check_not_negative("Adam", lr=lr, eps=eps, weight_decay=weight_decay)
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(
-                f"Adam: betas were given as {betas}; expected each in [0, 1)"
-            )
-        self.lr = lr
-        self.betas = betas
-        self.eps = eps
-        self.weight_decay = weight_decay
+        defaults = dict(
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
+            maximize=maximize,
+            decoupled_weight_decay=decoupled_weight_decay,
+        )
+        super().__init__(params, defaults)
 
-    def update(self, array: Array, grad: Array, state: dict[str, Any]) -> None:
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        name = type(self).__name__
+        check_not_negative(name, options, "lr", "eps", "weight_decay")
+        check_betas(name, options["betas"])
+
+    def update(
+        self,
+        group: Mapping[str, Any],
+        array: Array,
+        grad: Array,
+        state: Mapping[str, Any],
+        scratch: Array,
+    ) -> None:
         xp = namespace(array)
-        if not state:
-            state.update(step=0, m=xp.zeros_like(array), v=xp.zeros_like(array))
-        state["step"] += 1
-        beta1, beta2 = self.betas
-        if self.weight_decay:
-            grad = grad + self.weight_decay * array
-        m, v = state["m"], state["v"]
-        m *= beta1
-        m += (1.0 - beta1) * grad
-        v *= beta2
-        v += (1.0 - beta2) * (grad * grad)
-        size = self.lr / (1.0 - beta1 ** state["step"])
-        root = xp.sqrt(v)
-        root /= math.sqrt(1.0 - beta2 ** state["step"])
-        root += self.eps
-        array -= size * m / root
+        regularize(group, array, grad, scratch)
+        beta1, beta2 = group["betas"]
+        m, v = state["exp_avg"], state["exp_avg_sq"]
+        average(m, grad, beta1, scratch)
+        average_square(v, grad, beta2, scratch)
+        if group["amsgrad"]:
+            largest = state["max_exp_avg_sq"]
+            v = xp.maximum(largest, v, out=largest)
+        # m / (sqrt(v) / c + eps) = c * m / (sqrt(v) + c * eps)
+        c = math.sqrt(1.0 - beta2 ** state["step"])
+        size = group["lr"] / (1.0 - beta1 ** state["step"])
+        root = xp.sqrt(v, out=scratch)
+        root += c * group["eps"]
+        change = xp.divide(m, root, out=root)
+        change *= size * c
+        array -= change
+
+
+class AdamW(Adam):
+    """Adam whose weight decay passes by the averages, `torch.optim.AdamW`.
+
+    Each step first shrinks p by lr * weight_decay * p and then is Adam's without a
+    penalty (I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", ICLR
+    2019). Arguments, state and errors are Adam's.
+
+    >>> import tinygrad_softmax as tg
+    >>> p = tg.tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = AdamW([p], lr=0.25, weight_decay=0.5)
+    >>> (p * p).sum().backward()
+    >>> optimizer.step()
+    >>> p.detach().numpy().tolist()
+    [0.625, -1.5]
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            maximize=maximize,
+            decoupled_weight_decay=True,
+        )
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """As `Optimizer.load_state_dict`; the decay stays decoupled."""
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:
+            group["decoupled_weight_decay"] = True

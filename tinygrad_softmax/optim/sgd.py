@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
-from ..tensor import Tensor
-from .optimizer import Array, Optimizer, check_not_negative
+from ..backends import namespace
+from .optimizer import Array, Optimizer
+from .rules import check_not_negative, regularize
 
 __all__ = ["SGD"]
 
@@ -14,21 +15,22 @@ __all__ = ["SGD"]
 class SGD(Optimizer):
     """Stochastic gradient descent, `torch.optim.SGD`.
 
-        g = grad + weight_decay * p
+        g = grad + weight_decay * p             (-grad for maximize)
         v = g at the first step, then momentum * v + (1 - dampening) * g
         p = p - lr * (g + momentum * v  if nesterov else  v)
 
     and without momentum p = p - lr * g. (Momentum as in I. Sutskever et al., "On the
     importance of initialization and momentum in deep learning", ICML 2013, with the
-    rate outside of v as PyTorch has it.)
+    rate outside of v as PyTorch has it.) State: "momentum_buffer", v.
 
     Args:
-        params: the parameters to update.
+        params: the parameters to update, or groups of them: see `Optimizer`.
         lr: learning rate.
         momentum: how much of the last direction is kept, 0 to 1.
         dampening: how much of the new gradient is held back.
         weight_decay: factor of an L2 penalty.
         nesterov: whether to look ahead; needs momentum and no dampening.
+        maximize: go up rather than down.
 
     Raises:
         ValueError: a negative value, or nesterov without momentum or with dampening.
@@ -42,34 +44,60 @@ class SGD(Optimizer):
     [0.0, 0.0]
     """
 
+    state_arrays: ClassVar[dict[str, str | None]] = {"momentum_buffer": "momentum"}
+    state_counters = ()
+
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Any],
         lr: float = 1e-3,
         momentum: float = 0.0,
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        *,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(params)
-        check_not_negative("SGD", lr=lr, momentum=momentum, weight_decay=weight_decay)
-        if nesterov and (momentum == 0 or dampening != 0):
-            raise ValueError("SGD: nesterov needs momentum above 0 and dampening 0")
-        self.lr = lr
-        self.momentum = momentum
-        self.dampening = dampening
-        self.weight_decay = weight_decay
-        self.nesterov = nesterov
+        defaults = dict(
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+            maximize=maximize,
+        )
+        super().__init__(params, defaults)
 
-    def update(self, array: Array, grad: Array, state: dict[str, Any]) -> None:
-        if self.weight_decay:
-            grad = grad + self.weight_decay * array
-        if self.momentum:
-            velocity = state.get("velocity")
-            if velocity is None:
-                velocity = state["velocity"] = grad.copy()
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        check_not_negative("SGD", options, "lr", "momentum", "weight_decay")
+        if options["nesterov"] and (
+            options["momentum"] == 0 or options["dampening"] != 0
+        ):
+            raise ValueError("SGD: nesterov needs momentum above 0 and dampening 0")
+
+    def advance(self, group: Mapping[str, Any], counters: dict[str, Array]) -> None:
+        pass  # SGD counts nothing
+
+    def update(
+        self,
+        group: Mapping[str, Any],
+        array: Array,
+        grad: Array,
+        state: Mapping[str, Any],
+        scratch: Array,
+    ) -> None:
+        xp = namespace(array)
+        regularize(group, array, grad, scratch)
+        momentum = group["momentum"]
+        if momentum:
+            velocity = state["momentum_buffer"]
+            if state["is_first"]:
+                velocity[...] = grad
             else:
-                velocity *= self.momentum
-                velocity += (1.0 - self.dampening) * grad
-            grad = grad + self.momentum * velocity if self.nesterov else velocity
-        array -= self.lr * grad
+                velocity *= momentum
+                velocity += xp.multiply(grad, 1.0 - group["dampening"], out=scratch)
+            if group["nesterov"]:
+                grad += xp.multiply(velocity, momentum, out=scratch)
+            else:
+                grad = velocity
+        array -= xp.multiply(grad, group["lr"], out=scratch)

@@ -1,0 +1,132 @@
+"""Gradients kept within bounds, in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import GeneratorType
+from typing import Any
+
+import numpy as np
+
+from ..backends import backend_of, there
+from ..backends.dtypes import working_dtype
+from ..ops import to_device
+from ..tensor import Tensor
+
+__all__ = ["clip_grad_norm_", "clip_grad_value_"]
+
+Array = Any  # an array of some backend
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+) -> Tensor:
+    """Scale all gradients alike, in place, so that their norm is at most `max_norm`.
+
+    `torch.nn.utils.clip_grad_norm_`: the norm is that of all gradients as one vector,
+    and the factor is min(1, max_norm / (norm + 1e-6)) (R. Pascanu, T. Mikolov and Y.
+    Bengio, "On the difficulty of training recurrent neural networks", ICML 2013).
+
+    Args:
+        parameters: Tensors, of which those without a gradient are passed over.
+        max_norm: the largest norm.
+        norm_type: of the norm (sum |g|^p)^(1/p); inf is the largest |g|, and 0 counts
+            the gradients that are not 0, as in PyTorch.
+        error_if_nonfinite: raise if the norm is infinite or nan. This waits for the
+            device; nothing else here does.
+
+    Returns:
+        The norm before clipping, shape (), on the device of the first gradient. That of
+        16-bit gradients is computed and returned in float32 (PyTorch's is 16-bit).
+
+    Raises:
+        RuntimeError: the norm is not finite, and `error_if_nonfinite`.
+
+    >>> import tinygrad_softmax as tg
+    >>> x = tg.tensor([3.0, 4.0], requires_grad=True)
+    >>> (x * x / 2).sum().backward()
+    >>> clip_grad_norm_([x], max_norm=1.0)
+    tensor(5.)
+    >>> [round(value, 4) for value in x.grad.tolist()]
+    [0.6, 0.8]
+    """
+    grads = _gradients(parameters, "clip_grad_norm_")
+    if not grads:
+        return Tensor(np.zeros((), np.float32))
+    order, home = float(norm_type), grads[0]
+    device = backend_of(home).device_of(home)
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = [to_device(_norm(grad, order), device) for grad in grads]
+        with there(home):
+            xp = backend_of(home).xp
+            total = xp.asarray(_norm(xp.stack(norms), order))
+            scale = xp.minimum(float(max_norm) / (total + 1e-6), 1.0)
+    norm = Tensor(total)
+    if error_if_nonfinite and not np.isfinite(norm.item()):
+        raise RuntimeError(
+            f"clip_grad_norm_: the norm of order {norm_type} of the gradients is "
+            f"{norm.item()}; mend: error_if_nonfinite=False scales them all the same"
+        )
+    for grad in grads:
+        factor: Any = to_device(scale, backend_of(grad).device_of(grad))
+        with there(grad), np.errstate(over="ignore", invalid="ignore"):
+            grad *= factor.astype(grad.dtype, copy=False)
+    return norm
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """Bring every element of every gradient into [-clip_value, clip_value], in place.
+
+    `torch.nn.utils.clip_grad_value_`. nan stays nan.
+
+    >>> import tinygrad_softmax as tg
+    >>> x = tg.tensor([3.0, -4.0, 0.5], requires_grad=True)
+    >>> (x * x / 2).sum().backward()
+    >>> clip_grad_value_([x], 1.0)
+    >>> x.grad
+    tensor([ 1. , -1. ,  0.5])
+    """
+    bound = float(clip_value)
+    for grad in _gradients(parameters, "clip_grad_value_"):
+        with there(grad):
+            xp = backend_of(grad).xp
+            xp.maximum(grad, -bound, out=grad)
+            xp.minimum(grad, bound, out=grad)
+
+
+def _gradients(parameters: Tensor | Iterable[Tensor], caller: str) -> list[Array]:
+    if isinstance(parameters, Tensor):
+        parameters = [parameters]
+    given = list(parameters)
+    if not given and isinstance(parameters, GeneratorType):
+        import warnings
+
+        warnings.warn(
+            f"{caller} got a generator that is used up, so no gradient is clipped; "
+            "mend: give it model.parameters() anew",
+            UserWarning,
+            stacklevel=3,
+        )
+    return [each.grad.array for each in given if each.grad is not None]
+
+
+def _norm(values: Array, order: float) -> Array:
+    """The norm of all elements as one vector: no axes, on their device."""
+    with there(values):
+        xp = backend_of(values).xp
+        values = values.reshape(-1).astype(working_dtype(values.dtype), copy=False)
+        if order == 2.0:
+            return xp.sqrt(values @ values)
+        if not values.size:
+            return xp.zeros((), values.dtype)
+        magnitudes = xp.abs(values)
+        if order == float("inf"):
+            return magnitudes.max()
+        if order == -float("inf"):
+            return magnitudes.min()
+        if order == 0.0:
+            return (magnitudes != 0).sum().astype(values.dtype)
+        return (magnitudes**order).sum() ** (1.0 / order)
