@@ -202,6 +202,36 @@ def test_checkpoints_inside_checkpoints_repeat_their_draws(device):
     np.testing.assert_array_equal(*grads)
 
 
+def test_a_generator_that_only_an_inner_checkpoint_draws_from(device):
+    generator = Generator(1)
+
+    def f(x):
+        return F.dropout(x * x, 0.5, generator=generator)
+
+    x = tg.tensor(random(500), device=device, requires_grad=True)
+    tg.checkpoint(lambda x: tg.checkpoint(f, x), x).sum().backward()
+    generator.manual_seed(1)
+    expected = F.dropout(2.0 * x.detach(), 0.5, generator=generator)
+    np.testing.assert_allclose(x.grad.numpy(), expected.numpy(), rtol=1e-15)
+
+
+def test_a_checkpoint_in_which_another_is_walked_back_through(device):
+    """What is drawn again then is not the first draw of the outer one."""
+    generator = Generator(1)
+    z = tg.tensor(random(500), device=device, requires_grad=True)
+    y = tg.checkpoint(lambda z: F.dropout(z, 0.5, generator=generator), z)
+
+    def f(x):
+        (slope,) = tg.grad(y.sum(), [z], retain_graph=True)
+        return F.dropout(x, 0.5, generator=generator) * (1.0 + slope)
+
+    x = tg.tensor(random(500), device=device, requires_grad=True)
+    out = tg.checkpoint(f, x)
+    out.sum().backward()
+    product = (x.grad * x.detach()).numpy()
+    np.testing.assert_allclose(product, out.detach().numpy(), rtol=1e-12)
+
+
 def test_what_dropout_refuses(device):
     x = tg.ones((2, 3), device=device)
     for p in (-0.1, 1.5, math.nan):
