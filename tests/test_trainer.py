@@ -12,6 +12,7 @@ from matplotlib import image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix as reference_confusion_matrix
 from sklearn.metrics import log_loss, top_k_accuracy_score
+from strict_cupy import strict_cuda
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import tinygrad_softmax as tg
@@ -725,6 +726,53 @@ def test_another_run_s_checkpoint_is_refused(tmp_path):
     tg.save(state, path)
     with pytest.raises(CheckpointError, match="damaged checkpoint: it lacks 'step'"):
         trainer(model).load_checkpoint(path)
+
+
+# -- on a device ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_its_steps_wait_for_nothing(workers, clip):
+    """On the strict double of CuPy: only what was measured is waited for, once an
+    epoch; and the numbers are the CPU's."""
+
+    def fit(device, callbacks=()):
+        model = network(dropout=0.0).to(device)
+        trainer = Trainer(
+            model,
+            optim.Adam(model.parameters(), 0.05),
+            metrics=[accuracy],
+            clip_grad_norm=clip,
+            callbacks=callbacks,
+            progress=False,
+        )
+        loader = DataLoader(
+            clouds(),
+            8,
+            shuffle=True,
+            num_workers=workers,
+            pin_memory=True,
+            device=device,
+        )
+        trainer.fit(loader, DataLoader(clouds(seed=5), 16), epochs=3)
+        return dict(trainer.history), weights_of(model)
+
+    class Count(Callback):
+        def on_epoch_start(self, trainer):
+            self.before = len(seen.waits)
+
+        def on_step_end(self, trainer, loss):
+            assert seen.waits[self.before :] == []
+
+    expected = fit("cpu")
+    with strict_cuda() as cuda, cuda.counting() as seen:
+        history, weights = fit("cuda", [Count()])
+    assert len(seen.waits) >= 3  # what was measured is read at the end of an epoch
+    for name, values in expected[0].items():
+        np.testing.assert_allclose(history[name], values, rtol=1e-4)
+    for name, value in expected[1].items():
+        np.testing.assert_allclose(weights[name], value, rtol=1e-3, atol=1e-4)
 
 
 # -- what is refused ---------------------------------------------------------------
