@@ -56,8 +56,8 @@ FUNCTIONS = {
     "softmin": {"dim": 1},
     "glu": {"dim": 1},
 }
-# At the kink itself the second derivative is a convention; PyTorch's is of one side, its
-# first of the other. (Softplus has one where its threshold is met.)
+# At a kink the second derivative is a convention; PyTorch's is that of one side, its
+# first that of the other. (Softplus has one where its threshold is met.)
 ONE_SIDED = ("PReLU", "ELU", "SELU", "CELU", "Softplus")
 # PyTorch's gradient of hardsigmoid has 1/6 as a float32, 3e-8 off: see
 # test_nn_layers.py for ours.

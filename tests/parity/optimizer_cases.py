@@ -200,7 +200,7 @@ class Case:
     name: str
     optimizer: str
     options: dict[str, Any]
-    scenario: Scenario = Scenario()  # noqa: RUF009  (frozen)
+    scenario: Scenario = Scenario()
     scheduler: Any = None
 
     def __str__(self) -> str:

@@ -19,11 +19,12 @@ from . import special
 from .dtypes import is_half, working_dtype
 from .gelus import gelu
 from .targets import LabelError, Targets, label_error
+from .windows import WindowKernels
 
 Array = Any  # an array of some backend: numpy.ndarray, cupy.ndarray, ...
 
 
-class Backend:
+class Backend(WindowKernels):
     """Where arrays live, and the loops worth doing by hand.
 
     Subclass it, set `name` (the device string) and `xp` (a namespace with NumPy's
@@ -67,6 +68,21 @@ class Backend:
         Shares memory where it can.
         """
         return self.xp.asarray(data, dtype=dtype)
+
+    def pinned(self, array: np.ndarray) -> np.ndarray:
+        """The host array, copied to where `upload` can read it while the host goes on.
+
+        The array itself where there is no such memory.
+        """
+        return array
+
+    def upload(self, array: np.ndarray, device: str) -> Array:
+        """What `pinned` returned, on `device`. It must not be written to any more."""
+        return self.asarray(array, device=device)
+
+    def for_another_thread(self) -> AbstractContextManager:
+        """A context that makes another thread work where this one does now."""
+        return nullcontext()
 
     def to_host(self, array: Array) -> np.ndarray:
         """The array as a `numpy.ndarray`.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import prod
 from typing import Any
 
@@ -38,6 +39,7 @@ class CupyBackend(Backend):
         self.array_type = cupy.ndarray
         self._cupyx = cupyx
         self._bad_labels: dict[int, _FirstBadLabel] = {}  # by device
+        self._uploading: list[tuple[Any, np.ndarray]] = []  # (event, pinned array)
 
     # -- placement ---------------------------------------------------------------
 
@@ -82,6 +84,31 @@ class CupyBackend(Backend):
             device = self.device_of(data)
         with nullcontext() if device is None else self.on(device):
             return self.xp.asarray(data, dtype=dtype)
+
+    def pinned(self, array: np.ndarray) -> np.ndarray:
+        """A copy in page-locked memory, of CuPy's pool."""
+        memory = self.xp.cuda.alloc_pinned_memory(max(1, array.nbytes))
+        copy = np.ndarray(array.shape, array.dtype, memory)
+        copy[...] = array
+        return copy
+
+    def upload(self, array: np.ndarray, device: str) -> Array:
+        """What `pinned` returned, on `device`; copied by the current stream.
+
+        The host array is kept until the copy is done: its memory would go back to the
+        pool, and be written to, at once.
+        """
+        with self.on(device):
+            result = self.xp.empty(array.shape, array.dtype)
+            result.set(array)
+            event = self.xp.cuda.get_current_stream().record()
+        self._uploading = [each for each in self._uploading if not each[0].done]
+        self._uploading.append((event, array))
+        return result
+
+    def for_another_thread(self) -> AbstractContextManager:
+        """This thread's current device and stream."""
+        return _current(self.xp.cuda.Device(), self.xp.cuda.get_current_stream())
 
     def to_host(self, array: Array) -> np.ndarray:
         """A copy as a `numpy.ndarray`.
@@ -203,6 +230,13 @@ class CupyBackend(Backend):
             importlib.import_module("cupyx.scipy.special")
             self._cupyx = importlib.import_module("cupyx")
         return self._cupyx
+
+
+@contextmanager
+def _current(device: Any, stream: Any) -> Iterator[None]:
+    """The current device and stream of the thread that enters."""
+    with device, stream:
+        yield
 
 
 class _Namespace:

@@ -1,6 +1,9 @@
 """Models, with PyTorch's names, signatures, initial values and `state_dict` keys."""
 
-from . import functional, init
+from . import (
+    functional,
+    init,
+)
 from .activation import (
     CELU,
     ELU,
@@ -38,6 +41,12 @@ from .containers import (
     ModuleDict,
     ModuleList,
     Sequential,
+)
+from .convolution import (
+    Conv1d,
+    Conv2d,
+    ConvTranspose1d,
+    ConvTranspose2d,
 )
 from .dropout import (
     AlphaDropout,
@@ -83,6 +92,16 @@ from .normalization import (
     LayerNorm,
     RMSNorm,
 )
+from .pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
 from .recurrent import (
     GRU,
     LSTM,
@@ -105,12 +124,22 @@ __all__ = [
     "LSTM",
     "RNN",
     "SELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
     "AlphaDropout",
+    "AvgPool1d",
+    "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
@@ -138,6 +167,8 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool1d",
+    "MaxPool2d",
     "Mish",
     "Module",
     "ModuleDict",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..creation import full
-from . import functional
+from . import functional, init
 from .module import Module, Parameter
 
 __all__ = [
@@ -118,7 +118,7 @@ class PReLU(_Activation):
 
     def reset_parameters(self) -> None:
         """Every weight `init`."""
-        self.weight.array[...] = self.init
+        init.constant_(self.weight, self.init)
 
     def forward(self, input: Any) -> Any:
         return functional.prelu(input, self.weight)

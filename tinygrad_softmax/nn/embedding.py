@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..backends import there
 from ..creation import asarray, zeros
 from . import functional, init
 from .module import Module, Parameter
@@ -74,7 +75,8 @@ class Embedding(Module):
         """Draw the weight anew; the padding row becomes 0."""
         init.normal_(self.weight)
         if self.padding_idx is not None:
-            self.weight.array[self.padding_idx] = 0
+            with there(self.weight.array):
+                self.weight.array[self.padding_idx] = 0
 
     @classmethod
     def from_pretrained(

@@ -35,6 +35,8 @@ class _Loss(Module):
 class _WeightedLoss(_Loss):
     """With a weight that moves with the module, and is part of its state."""
 
+    weight: Any
+
     def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
         super().__init__(reduction)
         self.register_buffer("weight", weight)
@@ -109,6 +111,8 @@ class BCEWithLogitsLoss(_WeightedLoss):
     >>> BCEWithLogitsLoss()(tg.tensor([0.0]), tg.tensor([1.0]))
     tensor(0.6931472)
     """
+
+    pos_weight: Any
 
     def __init__(
         self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..backends import there
 from ..creation import ones, zeros
-from . import functional
+from . import functional, init
 from .functional.normalizations import shape_of
 from .module import Module, Parameter
 
@@ -28,6 +28,9 @@ class _ChannelNorm(Module):
 
     axes: tuple[int, ...] = ()  # how many an input may have
     momentum: float | None
+    running_mean: Any
+    running_var: Any
+    num_batches_tracked: Any
 
     def __init__(
         self,
@@ -62,15 +65,15 @@ class _ChannelNorm(Module):
                 ("running_var", 1),
                 ("num_batches_tracked", 0),
             ):
-                self.get_buffer(name).array[...] = value
+                init.constant_(self.get_buffer(name), value)
 
     def reset_parameters(self) -> None:
         """Weight 1, bias 0, and `reset_running_stats`."""
         self.reset_running_stats()
         if self.weight is not None:
-            self.weight.array[...] = 1
+            init.ones_(self.weight)
         if self.bias is not None:
-            self.bias.array[...] = 0
+            init.zeros_(self.bias)
 
     def extra_repr(self) -> str:
         return (
@@ -275,9 +278,9 @@ class LayerNorm(Module):
     def reset_parameters(self) -> None:
         """Weight 1, bias 0."""
         if self.weight is not None:
-            self.weight.array[...] = 1
+            init.ones_(self.weight)
         if self.bias is not None:
-            self.bias.array[...] = 0
+            init.zeros_(self.bias)
 
     def forward(self, input: Any) -> Any:
         return functional.layer_norm(
@@ -317,7 +320,7 @@ class RMSNorm(Module):
     def reset_parameters(self) -> None:
         """Weight 1."""
         if self.weight is not None:
-            self.weight.array[...] = 1
+            init.ones_(self.weight)
 
     def forward(self, input: Any) -> Any:
         return functional.rms_norm(input, self.normalized_shape, self.weight, self.eps)
@@ -368,9 +371,9 @@ class GroupNorm(Module):
     def reset_parameters(self) -> None:
         """Weight 1, bias 0."""
         if self.weight is not None:
-            self.weight.array[...] = 1
+            init.ones_(self.weight)
         if self.bias is not None:
-            self.bias.array[...] = 0
+            init.zeros_(self.bias)
 
     def forward(self, input: Any) -> Any:
         return functional.group_norm(

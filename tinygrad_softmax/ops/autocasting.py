@@ -1,9 +1,9 @@
 """Mixed precision: products in 16 bits, everything else as it comes.
 
-Under `autocast`, the public functions whose cost is products (`matmul` and so `@` and
-`nn.functional.linear`, `einsum`, convolutions) cast their float32 inputs to a 16-bit
-dtype, and the losses of `nn.functional` cast 16-bit inputs back to float32. The casts
-are ops: a float32 weight gets a float32 gradient.
+Under `autocast`, the public functions whose cost is products (`matmul` and so `@`,
+`einsum`, `nn.functional.linear`, convolutions) cast their float32 inputs to a 16-bit
+dtype. The casts are ops: a float32 weight gets a float32 gradient. Losses need nothing
+here: those of 16-bit inputs are computed in float32, and are float32, in any case.
 """
 
 from __future__ import annotations
@@ -79,24 +79,14 @@ class autocast(ContextDecorator):  # noqa: N801  (PyTorch's name; also a decorat
 
 def lowered(*inputs: Any) -> tuple[Any, ...]:
     """The inputs of a product, float32 ones in 16 bits if `autocast` is on."""
-    return _cast(inputs, lambda x, half: half if x.dtype == float32 else None)
-
-
-def widened(*inputs: Any) -> tuple[Any, ...]:
-    """The inputs of a loss, 16-bit ones in float32 if `autocast` is on."""
-    return _cast(inputs, lambda x, half: float32 if is_half(x.dtype) else None)
-
-
-def _cast(inputs: tuple[Any, ...], wanted: Any) -> tuple[Any, ...]:
     dtypes = _dtype_by_device()
     if not dtypes:
         return inputs
     result = []
     for x in inputs:
         array = getattr(x, "array", x)
-        if getattr(array, "ndim", None) is not None:
+        if getattr(array, "dtype", None) == float32:
             half = dtypes.get(backend_of(array).name)
-            dtype = None if half is None else wanted(array, half)
-            x = x if dtype is None else cast(x, dtype=dtype)
+            x = x if half is None else cast(x, dtype=half)
         result.append(x)
     return tuple(result)

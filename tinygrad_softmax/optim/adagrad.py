@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from ..backends import namespace
-from .optimizer import Array, Optimizer, check_not_negative, regularize
+from .optimizer import Array, Optimizer
+from .rules import check_not_negative, regularize
 
 __all__ = ["Adagrad"]
 

@@ -7,15 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from ..backends import namespace
-from .optimizer import (
-    Array,
-    Optimizer,
-    average,
-    average_square,
-    check_betas,
-    check_not_negative,
-    regularize,
-)
+from .optimizer import Array, Optimizer
+from .rules import average, average_square, check_betas, check_not_negative, regularize
 
 __all__ = ["Adam", "AdamW"]
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..backends import backend_of, there
 from ..backends.dtypes import working_dtype
+from ..ops import to_device
 from ..tensor import Tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
@@ -32,7 +33,8 @@ def clip_grad_norm_(
     Args:
         parameters: Tensors, of which those without a gradient are passed over.
         max_norm: the largest norm.
-        norm_type: of the norm (sum |g|^p)^(1/p); inf is the largest |g|.
+        norm_type: of the norm (sum |g|^p)^(1/p); inf is the largest |g|, and 0 counts
+            the gradients that are not 0, as in PyTorch.
         error_if_nonfinite: raise if the norm is infinite or nan. This waits for the
             device; nothing else here does.
 
@@ -54,15 +56,14 @@ def clip_grad_norm_(
     grads = _gradients(parameters, "clip_grad_norm_")
     if not grads:
         return Tensor(np.zeros((), np.float32))
-    backend = backend_of(grads[0])
-    with np.errstate(over="ignore", invalid="ignore"), there(grads[0]):
-        xp, device = backend.xp, backend.device_of(grads[0])
-        norms = [
-            backend.asarray(_norm(grad, float(norm_type)), device=device)
-            for grad in grads
-        ]
-        total = backend.asarray(_norm(xp.stack(norms), float(norm_type)))
-        scale = xp.minimum(float(max_norm) / (total + 1e-6), 1.0)
+    order, home = float(norm_type), grads[0]
+    device = backend_of(home).device_of(home)
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = [to_device(_norm(grad, order), device) for grad in grads]
+        with there(home):
+            xp = backend_of(home).xp
+            total = xp.asarray(_norm(xp.stack(norms), order))
+            scale = xp.minimum(float(max_norm) / (total + 1e-6), 1.0)
     norm = Tensor(total)
     if error_if_nonfinite and not np.isfinite(norm.item()):
         raise RuntimeError(
@@ -70,16 +71,13 @@ def clip_grad_norm_(
             f"{norm.item()}; mend: error_if_nonfinite=False scales them all the same"
         )
     for grad in grads:
-        with np.errstate(over="ignore", invalid="ignore"), there(grad):
-            here = backend_of(grad)
-            factor = here.asarray(scale, grad.dtype, here.device_of(grad))
-            grad *= factor  # noqa: PLW2901  (in place)
+        factor: Any = to_device(scale, backend_of(grad).device_of(grad))
+        with there(grad), np.errstate(over="ignore", invalid="ignore"):
+            grad *= factor.astype(grad.dtype, copy=False)
     return norm
 
 
-def clip_grad_value_(
-    parameters: Tensor | Iterable[Tensor], clip_value: float
-) -> None:
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Bring every element of every gradient into [-clip_value, clip_value], in place.
 
     `torch.nn.utils.clip_grad_value_`. nan stays nan.
@@ -116,20 +114,19 @@ def _gradients(parameters: Tensor | Iterable[Tensor], caller: str) -> list[Array
 
 
 def _norm(values: Array, order: float) -> Array:
-    """The norm of all elements as one vector, as an array without axes."""
-    xp = backend_of(values).xp
-    values = values.reshape(-1).astype(working_dtype(values.dtype), copy=False)
-    if order == 2.0:
-        return xp.sqrt(values @ values)
-    if not values.size:
-        return xp.zeros((), values.dtype)
-    magnitudes = xp.abs(values)
-    if order == float("inf"):
-        return magnitudes.max()
-    if order == -float("inf"):
-        return magnitudes.min()
-    if order == 0.0:
-        return (magnitudes != 0).sum().astype(values.dtype)
-    if order == 1.0:
-        return magnitudes.sum()
-    return (magnitudes**order).sum() ** (1.0 / order)
+    """The norm of all elements as one vector: no axes, on their device."""
+    with there(values):
+        xp = backend_of(values).xp
+        values = values.reshape(-1).astype(working_dtype(values.dtype), copy=False)
+        if order == 2.0:
+            return xp.sqrt(values @ values)
+        if not values.size:
+            return xp.zeros((), values.dtype)
+        magnitudes = xp.abs(values)
+        if order == float("inf"):
+            return magnitudes.max()
+        if order == -float("inf"):
+            return magnitudes.min()
+        if order == 0.0:
+            return (magnitudes != 0).sum().astype(values.dtype)
+        return (magnitudes**order).sum() ** (1.0 / order)

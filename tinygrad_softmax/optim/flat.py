@@ -17,8 +17,8 @@ is widened, updated and rounded once. (PyTorch rounds after each operation.)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, chain
 from functools import partial
+from itertools import accumulate, chain
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ import numpy as np
 
 from ..backends import backend_of
 from ..backends.dtypes import float32, float64, get_default_dtype, is_half
+from ..ops import to_device
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["FlatGroup", "FlatParameters"]
 
 Array = Any  # an array of some backend
-BLOCK_ARRAYS = 4  # that many arrays of a block share a core's cache
+BLOCK_ARRAYS = 2  # so large a part of a cache is one array of a block: measured best
 MOST_RUNS = 256  # kept for the next step
 BLOCK_BYTES = 64 << 20  # of one array, where a backend names no size of its own
 
@@ -141,7 +142,7 @@ class FlatParameters:
                 for name in self.names:
                     self.arrays[name] = self.backend.xp.zeros_like(self.values)
         for i in range(start, stop):
-            entry = optimizer.state[self.parameters[i]]
+            entry = optimizer.state.setdefault(self.parameters[i], {})
             cut, shape = slice(self.cuts[i], self.cuts[i + 1]), self.shapes[i]
             for name, counter in self.counters.items():
                 if name in entry:
@@ -161,11 +162,7 @@ class FlatParameters:
 
     def placed(self, value: Any) -> Array:
         """An array of the state, on this device."""
-        array = getattr(value, "array", value)
-        here = backend_of(array)
-        if here is not self.backend:
-            array = here.to_host(array)
-        return self.backend.asarray(array, device=self.device)
+        return to_device(getattr(value, "array", value), self.device)
 
     # -- a step -----------------------------------------------------------------------
 

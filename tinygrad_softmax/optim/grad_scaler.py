@@ -143,10 +143,20 @@ class GradScaler:
             )
         inverse = _float32(1.0 / self._scale)
         finite: dict[str, Any] = {}
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    _unscale(parameter.grad, inverse, finite)
+        grads = [
+            parameter.grad
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
+        if any(grad.dtype == np.float16 for grad in grads):
+            raise ValueError(
+                "GradScaler: a gradient is float16, so what is small in it is lost "
+                "already; mend: keep parameters in float32, and compute in float16 "
+                "under autocast"
+            )
+        for grad in grads:
+            _unscale(grad, inverse, finite)
         progress.finite = list(finite.values())
         progress.stage = UNSCALED
 
@@ -203,11 +213,11 @@ class GradScaler:
                     "GradScaler.update was called before any step; mend: "
                     "scaler.step(optimizer) first"
                 )
-            if all([each.all_finite() for each in checked]):
+            if all(each.all_finite() for each in checked):
                 self._growth_tracker += 1
                 if self._growth_tracker == self._growth_interval:
                     grown = self._scale * self._growth_factor
-                    if grown <= np.finfo(np.float32).max:
+                    if grown <= float(np.finfo(np.float32).max):
                         self._scale = _float32(grown)
                     self._growth_tracker = 0
             else:
@@ -318,12 +328,6 @@ class _Progress:
 def _unscale(grad: Tensor, inverse: float, finite: dict[str, Any]) -> None:
     """Scale one gradient, and add to what is known of its device's gradients."""
     array = grad.array
-    if array.dtype == np.float16:
-        raise ValueError(
-            "GradScaler: a gradient is float16, so what is small in it is lost "
-            "already; mend: keep parameters in float32, and compute in float16 under "
-            "autocast"
-        )
     xp, device = backend_of(array).xp, grad.device
     with there(array), np.errstate(invalid="ignore", over="ignore"):
         here = xp.isfinite(array).all()

@@ -6,15 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from ..backends import namespace
-from .optimizer import (
-    Array,
-    Optimizer,
-    average,
-    average_square,
-    check_betas,
-    check_not_negative,
-    regularize,
-)
+from .optimizer import Array, Optimizer
+from .rules import average, average_square, check_betas, check_not_negative, regularize
 
 __all__ = ["NAdam"]
 
@@ -113,9 +106,7 @@ class NAdam(Optimizer):
         average(m, grad, group["betas"][0], scratch)
         average_square(v, grad, beta2, scratch)
         grad *= lr * (1.0 - mu) / (1.0 - mu_product)
-        grad += xp.multiply(
-            m, lr * mu_next / (1.0 - mu_product * mu_next), out=scratch
-        )
+        grad += xp.multiply(m, lr * mu_next / (1.0 - mu_product * mu_next), out=scratch)
         root = xp.divide(v, 1.0 - beta2**step, out=scratch)
         xp.sqrt(root, out=root)
         root += group["eps"]

@@ -7,21 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from ..autograd import enable_grad
-from ..backends import is_number, namespace
 from ..tensor import Tensor
-from .flat import FlatGroup
+from .flat import Array, FlatGroup
 from .loading import check_state_dict, loaded_groups
 
-__all__ = [
-    "Optimizer",
-    "average",
-    "average_square",
-    "check_betas",
-    "check_not_negative",
-    "regularize",
-]
-
-Array = Any  # an array of some backend
+__all__ = ["Optimizer"]
 
 
 class Optimizer:
@@ -105,7 +95,7 @@ class Optimizer:
         for group in groups:
             self.add_param_group(group)
 
-    # -- what a subclass defines --------------------------------------------------------
+    # -- what a subclass defines -------------------------------------------------------
 
     def initial_value(self, name: str) -> float:
         """What a state array or a counter is filled with at first."""
@@ -133,12 +123,14 @@ class Optimizer:
                 "is_first", whether these parameters have not been updated before.
             scratch: of that shape, for what the rule computes on the way.
         """
-        raise NotImplementedError(f"{type(self).__name__} defines no update and no step")
+        raise NotImplementedError(
+            f"{type(self).__name__} defines no update and no step"
+        )
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Raise ValueError or TypeError for options that can't be."""
 
-    # -- parameter groups ---------------------------------------------------------------
+    # -- parameter groups --------------------------------------------------------------
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group: a dict with "params" and the options that are its own.
@@ -192,7 +184,7 @@ class Optimizer:
                     f"have none; mend: (name, parameter) pairs in all of them or none"
                 )
 
-    # -- a step -------------------------------------------------------------------------
+    # -- a step ------------------------------------------------------------------------
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget every gradient (`backward` adds to what is there), or fill with 0.
@@ -248,7 +240,7 @@ class Optimizer:
                 flat_groups[i] = FlatGroup(self, group)
         return flat_groups
 
-    # -- saving and copying -------------------------------------------------------------
+    # -- saving and copying ------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """State and options in PyTorch's layout.
@@ -337,65 +329,3 @@ def _with_names(params: Any, optimizer: str) -> tuple[list[Any], list[str] | Non
     if not any(named):
         return params, None
     return [each for _, each in params], [name for name, _ in params]
-
-
-# -- what rules and constructors have in common ---------------------------------------
-
-
-def regularize(
-    group: Mapping[str, Any], array: Array, grad: Array, scratch: Array
-) -> None:
-    """Turn `grad` into the gradient of what is minimised, in place.
-
-    That is minus the gradient for `maximize`, plus the L2 penalty's, weight_decay * p,
-    or with `decoupled_weight_decay` without it: then p shrinks by lr * weight_decay
-    (I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019).
-    """
-    xp = namespace(array)
-    if group["maximize"]:
-        xp.negative(grad, out=grad)
-    weight_decay = group["weight_decay"]
-    if weight_decay:
-        if group.get("decoupled_weight_decay"):
-            array *= 1.0 - group["lr"] * weight_decay
-        else:
-            grad += xp.multiply(array, weight_decay, out=scratch)
-
-
-def average(mean: Array, values: Array, decay: float, scratch: Array) -> None:
-    """mean = decay * mean + (1 - decay) * values, in place."""
-    mean *= decay
-    mean += namespace(mean).multiply(values, 1.0 - decay, out=scratch)
-
-
-def average_square(
-    mean: Array, values: Array, decay: float, scratch: Array
-) -> None:
-    """mean = decay * mean + (1 - decay) * values^2, in place."""
-    square = namespace(mean).multiply(values, values, out=scratch)
-    square *= 1.0 - decay
-    mean *= decay
-    mean += square
-
-
-def check_not_negative(
-    optimizer: str, options: Mapping[str, Any], *names: str
-) -> None:
-    """Raise an error that names the first option which is negative or no number."""
-    for name in names:
-        value = options[name]
-        if not is_number(value):
-            raise TypeError(
-                f"{optimizer}: {name} was given as a {type(value).__name__}; expected "
-                f"a number"
-            )
-        if not value >= 0:
-            raise ValueError(f"{optimizer}: {name} was given as {value}; expected >= 0")
-
-
-def check_betas(optimizer: str, betas: Any) -> None:
-    """Raise ValueError unless `betas` are two numbers in [0, 1)."""
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        raise ValueError(
-            f"{optimizer}: betas were given as {betas}; expected two, each in [0, 1)"
-        )

@@ -230,11 +230,11 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """
     if beta == 0:
         raise ValueError("softplus: beta was given as 0, which is divided by")
-    linear = input * beta > threshold
-    scaled = ops.where(linear, 0.0, input)
     if beta == 1:
-        return ops.where(linear, input, ops.softplus(scaled))
-    return ops.where(linear, input, ops.softplus(scaled * beta) * (1.0 / beta))
+        return ops.where(input > threshold, input, ops.softplus(input))
+    scaled = input * beta
+    curved = ops.softplus(scaled) * (1.0 / beta)
+    return ops.where(scaled > threshold, input, curved)
 
 
 def softsign(input: Any) -> Any:

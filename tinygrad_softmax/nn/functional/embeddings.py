@@ -154,8 +154,8 @@ def _check(input: Any, weight: Any, padding_idx: int | None) -> int | None:
         raise ValueError(
             f"embedding: weight has shape {tuple(weight.shape)}; expected (rows, width)"
         )
-    arrays = (getattr(each, "array", each) for each in (weight, input))
-    check_devices("embedding", *arrays, ("weight", "the indices"))
+    table, index = (getattr(each, "array", each) for each in (weight, input))
+    check_devices("embedding", table, index, ("weight", "the indices"))
     rows = weight.shape[0]
     if padding_idx is None:
         return None

@@ -26,8 +26,8 @@ def pair(name: str, input: Any, target: Any) -> tuple[Any, Any]:
     if tuple(input.shape) != tuple(target.shape):
         raise ValueError(
             f"{name}: the target has shape {tuple(target.shape)}; expected the "
-            f"input's, {tuple(input.shape)}; mend: reshape one of them, for broadcasting would "
-            "compare each with all"
+            f"input's, {tuple(input.shape)}; mend: reshape one of them, for "
+            "broadcasting would compare each with all"
         )
     x = wide(input)
     return x, wide(target) if is_floating(target.dtype) else target.astype(x.dtype)

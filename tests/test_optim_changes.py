@@ -1,0 +1,222 @@
+"""Parameters that are moved, cast, exchanged and written to between steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from optim_tools import (
+    ALL,
+    CASES,
+    SHAPES,
+    assert_equal,
+    backward,
+    give,
+    make,
+    make_parameters,
+    train,
+    values,
+)
+from strict_cupy import Seen, strict_cuda
+
+import tinygrad_softmax as tg
+from tinygrad_softmax import nn, optim
+
+# -- dtypes and devices ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_dtypes_stay(kind, name, dtype, device):
+    """16-bit results are those of float32, rounded once a step."""
+    parameters = make_parameters(SHAPES, device, dtype)
+    wide = [nn.Parameter(p.detach().astype("float32")) for p in parameters]
+    optimizer, exact = make(kind, name, parameters), make(kind, name, wide)
+    for _ in range(3):
+        for p, q in zip(parameters, wide):
+            with tg.no_grad():
+                q *= 0
+                q += p.detach().astype("float32")
+            p.grad = (p.detach() - 1).astype(dtype)
+            q.grad = tg.tensor(p.grad, "float32")
+            for key, value in optimizer.state.get(p, {}).items():
+                if key not in ("step", "mu_product"):
+                    exact.state[q][key] = tg.tensor(value, "float32")
+        optimizer.step()
+        exact.step()
+        for p, q in zip(parameters, wide):
+            assert p.dtype == tg.zeros(1, dtype).dtype
+            expected = q.detach().astype(p.dtype)
+            np.testing.assert_array_equal(
+                p.detach().astype("float64").numpy(),
+                expected.astype("float64").numpy(),
+            )
+            for key, value in optimizer.state.get(p, {}).items():
+                counts = key in ("step", "mu_product")
+                assert value.dtype == (np.float32 if counts else p.dtype)
+
+
+def test_a_zero_gradient_in_16_bits_does_no_harm(device):
+    """(In float16 eps is 0: PyTorch's step is 0 / 0 here.)"""
+    p = nn.Parameter(tg.tensor([1.0], "float16", device))
+    optimizer = optim.Adam([p], lr=0.1)
+    p.grad = tg.zeros((1,), "float16", device)
+    optimizer.step()
+    assert p.tolist() == [1.0]
+
+
+def test_counters_follow_the_default_dtype():
+    tg.set_default_dtype("float64")
+    try:
+        p = make_parameters([(2,)])
+        optimizer = optim.NAdam(p)
+        train(p, optimizer)
+    finally:
+        tg.set_default_dtype("float32")
+    assert {v.dtype.name for v in optimizer.state[p[0]].values()} == {"float64"}
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_on_two_devices_without_waiting(kind, name):
+    """Parameters on the host, on a device, and on one that is not current."""
+    found = []
+    with strict_cuda() as cuda:
+        for devices in (("cpu",) * 3, ("cuda:1", "cpu", "cuda:0")):
+            shapes = [(2, 3), (4,), (3,)]
+            parameters = [
+                nn.Parameter(each.detach().to(device))
+                for each, device in zip(make_parameters(shapes), devices)
+            ]
+            optimizer = make(kind, name, parameters)
+            for _ in range(3):
+                optimizer.zero_grad()
+                backward(parameters)
+                with cuda.counting() as seen:
+                    optimizer.step()
+                assert seen == Seen()
+            assert tuple(p.device for p in parameters) == devices
+            for p in parameters:
+                for key, value in optimizer.state.get(p, {}).items():
+                    host = key in ("step", "mu_product")
+                    assert value.device == ("cpu" if host else p.device)
+            found.append(values(parameters))
+    for mine, other in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_moving_a_model_takes_the_state_along(kind, name):
+    with strict_cuda():
+        tg.manual_seed(0)
+        models = [nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)) for _ in range(2)]
+        models[1].load_state_dict(models[0].state_dict())
+        optimizers = [make(kind, name, model.parameters()) for model in models]
+        for step in range(4):
+            if step == 2:
+                models[1].to("cuda:1")
+            for model, optimizer in zip(models, optimizers):
+                optimizer.zero_grad()
+                x = tg.ones((1, 3), device=next(model.parameters()).device)
+                (model(x) ** 2).sum().backward()
+                optimizer.step()
+        for mine, other in zip(*(m.parameters() for m in models), strict=True):
+            assert other.device == "cuda:1"
+            np.testing.assert_allclose(
+                mine.detach().numpy(), other.detach().numpy(), rtol=1e-5
+            )
+            for key, value in optimizers[1].state.get(other, {}).items():
+                host = key in ("step", "mu_product")
+                assert value.device == ("cpu" if host else "cuda:1")
+
+
+# -- what happens to parameters from outside -------------------------------------------
+
+
+def test_two_optimizers_take_turns(device):
+    parameters = make_parameters(SHAPES, device)
+    expected = values(parameters)
+    first, second = optim.SGD(parameters, lr=0.1), optim.SGD(parameters[:2], lr=0.2)
+    for _ in range(3):
+        for optimizer, rate, some in ((first, 0.1, 5), (second, 0.2, 2)):
+            train(parameters, optimizer)
+            for p in parameters:
+                p.grad = None
+            for i in range(some):
+                expected[i] = expected[i] - rate * 2 * (expected[i] - 1)
+    for p, value in zip(parameters, expected):
+        np.testing.assert_allclose(p.detach().numpy(), value, rtol=1e-13, atol=1e-15)
+
+
+def test_loading_a_model_is_seen(device):
+    model, other = nn.Linear(2, 2, device=device), nn.Linear(2, 2, device=device)
+    optimizer = optim.SGD(model.parameters(), lr=0.5)
+    arrays = [p.array for p in model.parameters()]
+    model.load_state_dict(other.state_dict())
+    train(list(model.parameters()), optimizer)
+    assert all(p.array is a for p, a in zip(model.parameters(), arrays))
+    for p in model.parameters():
+        np.testing.assert_allclose(p.detach().numpy(), np.ones(p.shape), rtol=1e-6)
+
+
+def test_the_state_may_be_changed_from_outside(device):
+    parameters = make_parameters([(2,), (3,)], device)
+    optimizer = optim.SGD(parameters, lr=0.5, momentum=0.5)
+    train(parameters, optimizer)
+    before = values(parameters)
+    give(parameters, 0, 0)
+    with tg.no_grad():
+        optimizer.state[parameters[0]]["momentum_buffer"] *= 0  # in place
+    fresh = tg.tensor([8.0] * 3, "float64", device)
+    optimizer.state[parameters[1]]["momentum_buffer"] = fresh  # another tensor
+    optimizer.step()
+    assert_equal([values(parameters)[0]], [before[0]])
+    np.testing.assert_allclose(parameters[1].detach().numpy(), before[1] - 2.0)
+    assert fresh.tolist() == [8.0] * 3
+    optimizer.state.clear()
+    before = values(parameters)
+    optimizer.step()
+    assert_equal(values(parameters), before)
+    assert list(optimizer.state[parameters[0]]) == ["momentum_buffer"]
+
+
+def test_looking_for_state_that_is_not_there(device):
+    """As in PyTorch `state` is a defaultdict; looking must change nothing."""
+    parameters = make_parameters([(2,), (3,)], device)
+    optimizer = optim.Adam(parameters)
+    assert optimizer.state[parameters[0]] == {}
+    arrays = [p.array for p in parameters]
+    train(parameters, optimizer, 2)
+    assert all(p.array is a for p, a in zip(parameters, arrays))
+    assert optimizer.state[parameters[0]]["step"].item() == 2
+
+
+def test_momentum_may_be_switched_on_and_off(device):
+    """Off leaves the buffer as it is, as in PyTorch."""
+    p = make_parameters([(2,)], device)
+    optimizer = optim.SGD(p, lr=0.5)
+    give(p, 1)
+    optimizer.step()
+    assert optimizer.state == {}
+    optimizer.param_groups[0]["momentum"] = 0.5
+    optimizer.step()
+    optimizer.step()
+    assert optimizer.state[p[0]]["momentum_buffer"].tolist() == [1.5] * 2
+    optimizer.param_groups[0]["momentum"] = 0
+    arrays = [p[0].array for _ in range(2) if optimizer.step() is None]
+    assert arrays[0] is arrays[1]
+    assert optimizer.state[p[0]]["momentum_buffer"].tolist() == [1.5] * 2
+    optimizer.param_groups[0]["momentum"] = 0.5
+    optimizer.step()
+    assert optimizer.state[p[0]]["momentum_buffer"].tolist() == [1.75] * 2
+
+
+def test_the_parameters_of_a_group_may_be_exchanged(device):
+    a, b = make_parameters([(2,), (2,)], device)
+    optimizer = optim.SGD([a], lr=1.0)
+    optimizer.param_groups[0]["params"] = [b]
+    give([a, b], 1, 1)
+    before = values([a, b])
+    optimizer.step()
+    assert_equal(values([a, b]), [before[0], before[1] - 1])
+    optimizer.param_groups.append({**optimizer.param_groups[0], "params": [a]})
+    optimizer.step()
+    assert_equal(values([a, b]), [before[0] - 1, before[1] - 2])
