@@ -107,11 +107,17 @@ def test_what_is_generated_goes_on_and_repeats(model, device):
     np.testing.assert_array_equal(first, model.generate(start, 9).numpy())
 
 
-def test_draws_follow_the_softmax(model, device):
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_draws_follow_the_softmax(temperature, model, device):
+    with tg.no_grad():
+        model.head.weight *= 30.0
     start = tg.tensor(np.ones((4000, 1), int), device=device)
-    drawn = model.generate(start, 1, generator=np.random.default_rng(0)).numpy()[:, 1]
+    rng = np.random.default_rng(0)
+    drawn = model.generate(start, 1, temperature, generator=rng).numpy()[:, 1]
     found = np.bincount(drawn, minlength=11) / len(drawn)
-    probs = model(start[:1])[0][0, -1].softmax().detach().numpy()
+    scores = model(start[:1])[0][0, -1] / temperature
+    probs = scores.softmax().detach().numpy()
+    assert probs.max() > 0.3
     np.testing.assert_allclose(found, probs, atol=0.025)
 
 
