@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_softmax import ops
+from tinygrad_softmax.backends.windows import Window
+from tinygrad_softmax.nn.functional import binary_losses
+from tinygrad_softmax.ops.pooling import max_pool
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +51,25 @@ def of_too_few(op: Callable) -> Callable:
     return quiet
 
 
+TWELVE = 1e-12 / float(np.float32(1e-12))  # PyTorch has it as a float32
 STEPS = [-1.0, 0.0, 2.0]
 KINKS = [
     Kink("relu at 0: 0", ops.relu, ([0.0, -0.0],), ([0.0, 0.0],)),
     Kink("leaky_relu at 0: the slope", ops.leaky_relu, ([0.0],), ([0.01],)),
+    Kink(
+        "binary_cross_entropy, sure and right: 0; the logarithms end at -100",
+        binary_losses._binary_cross_entropy,
+        ([0.0, 1.0], [0.0, 1.0]),
+        ([0.0, 0.0], [100.0, -100.0]),
+        second=None,
+    ),
+    Kink(
+        "binary_cross_entropy, sure and wrong: 1 / 1e-12",
+        lambda x: binary_losses._binary_cross_entropy(x, placed(x, [1.0, 0.0])),
+        ([0.0, 1.0],),
+        ([-1e12 * TWELVE, 1e12 * TWELVE],),
+        second=None,
+    ),
     Kink("elu at 0: alpha", lambda x: ops.elu(x, 0.5), ([0.0],), ([0.5],), 0.5),
     *(
         Kink(f"{says} far out: 0 and 1", op, ([-1e200, 1e200],), ([0.0, 1.0],))
@@ -177,6 +195,50 @@ KINKS = [
         ([[2.0]],),
         ([[np.nan]],),
         None,
+    ),
+]
+
+# -- of max pooling --------------------------------------------------------------------
+
+
+def pooled(
+    kernel: tuple, stride: int, padding: int, positions: tuple, dilation: int = 1
+) -> Callable:
+    axes = len(kernel)
+    window = Window(kernel, (stride,) * axes, (padding,) * axes, (dilation,) * axes)
+    return lambda x: max_pool(x, window=window, positions=positions)
+
+
+KINKS += [
+    Kink(
+        "max pooling of a constant plane: to the first of each window",
+        pooled((2, 2), 2, 0, (2, 2)),
+        (np.ones((1, 1, 4, 4)),),
+        ([[[[1, 0, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]]],),
+    ),
+    Kink(
+        "max pooling of equals, overlapping: to the first, also where it is shared",
+        pooled((2, 2), 1, 0, (2, 2)),
+        ([[[[1.0, 5.0, 2.0], [0.0, 3.0, 5.0], [3.0, 3.0, 1.0]]]],),
+        ([[[[0, 2, 0], [0, 1, 1], [0, 0, 0]]]],),
+    ),
+    Kink(
+        "max pooling of equals beside padding: to the first inside",
+        pooled((3,), 2, 1, (2,)),
+        ([[[-1.0, -1.0, -1.0]]],),
+        ([[[1, 1, 0]]],),
+    ),
+    Kink(
+        "max pooling of -inf: to the first inside, not to the padding",
+        pooled((3,), 2, 1, (2,)),
+        ([[[-np.inf, -np.inf, -np.inf]]],),
+        ([[[1, 1, 0]]],),
+    ),
+    Kink(
+        "max pooling of -inf, dilated: the same",
+        pooled((3,), 1, 1, (2,), 2),
+        ([[[-np.inf, -np.inf, -np.inf, -np.inf]]],),
+        ([[[1, 1, 0, 0]]],),
     ),
 ]
 

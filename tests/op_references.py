@@ -241,6 +241,40 @@ def triangle(keep: Callable[[int, int, int], bool]) -> Callable:
     return reference
 
 
+def linear(input, weight, bias=None):
+    out = np.zeros((*input.shape[:-1], weight.shape[0]))
+    for place in np.ndindex(out.shape):
+        terms = input[place[:-1]] * weight[place[-1]]
+        out[place] = math.fsum(terms) + (0.0 if bias is None else bias[place[-1]])
+    return out
+
+
+def _cut(gates, parts):
+    return np.split(np.asarray(gates), parts, axis=-1)
+
+
+def lstm_state(gates, state):
+    i, f, z, _ = _cut(gates, 4)
+
+    def one(i, f, z, c):
+        return sigmoid(f) * c + sigmoid(i) * mpmath.tanh(z)
+
+    return exact(one)(i, f, z, state)
+
+
+def lstm_output(gates, state):
+    o = _cut(gates, 4)[3]
+    return exact(lambda o, c: sigmoid(o) * mpmath.tanh(c))(o, state)
+
+
+def gru_state(from_input, from_state, state):
+    def one(r, z, n, r_h, z_h, n_h, h):
+        new = mpmath.tanh(n + sigmoid(r + r_h) * n_h)
+        return (1 - sigmoid(z + z_h)) * new + sigmoid(z + z_h) * h
+
+    return exact(one)(*_cut(from_input, 3), *_cut(from_state, 3), state)
+
+
 def concatenate(*arrays, axis=0):
     if axis is None:
         return np.array([value for x in arrays for value in x.flatten().tolist()])

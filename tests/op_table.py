@@ -22,11 +22,15 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 import op_references as ref
+import window_references as windows
 from op_references import along_axis, each, exact, over_axes
 
 from tinygrad_softmax import ops
 from tinygrad_softmax.autograd import core_ops
-from tinygrad_softmax.ops import arithmetic, indexing, placement
+from tinygrad_softmax.backends.windows import Window
+from tinygrad_softmax.nn import functional
+from tinygrad_softmax.nn.functional import binary_losses, gates
+from tinygrad_softmax.ops import arithmetic, convolution, indexing, placement, pooling
 
 HERE = "here"  # stands for the device under test
 Domain = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
@@ -816,6 +820,165 @@ ROWS += [
     ),
 ]
 
+# -- convolution and pooling -----------------------------------------------------------
+
+
+def windowed(op: Callable) -> Callable:
+    """An op that takes a Window, given its parts; the weight's kernel by default."""
+
+    def flat(*inputs, kernel=None, stride, padding, dilation=None, **statics):
+        kernel = inputs[1].shape[2:] if kernel is None else kernel
+        dilation = (1,) * len(kernel) if dilation is None else dilation
+        form = Window(kernel, stride, padding, dilation)
+        return op(*inputs, window=form, **statics)
+
+    return flat
+
+
+def form(stride, padding, dilation):
+    return dict(stride=stride, padding=padding, dilation=dilation)
+
+
+FORMS = {
+    "plain": form((1,), (0,), (1,)),
+    "strided": form((2,), (1,), (2,)),
+    "plane": form((1, 1), (0, 0), (1, 1)),
+    "uneven": form((2, 1), (1, 0), (1, 2)),
+}
+NEEDS_BATCH = {"0-d": "it needs a batch and channels"}
+# (form, kernel, positions, lengths): windows that reach past the end, that leave some
+# of it out, and (the last) one that sees nothing.
+GEOMETRIES = (
+    ("plain", (2,), (4,), (4,)),
+    ("strided", (3,), (2,), (4,)),
+    ("strided", (2,), (2,), (6,)),
+    ("plane", (2, 2), (2, 2), (3, 3)),
+    ("plane", (1, 1), (2, 1), (2, 1)),
+    ("uneven", (2, 2), (2, 1), (3, 3)),
+    ("uneven", (3, 1), (2, 2), (3, 2)),
+    ("plain", (2,), (5,), (4,)),
+)
+
+
+def products_of(name, *, shapes, given):
+    """Rows of one of the three products; `shapes` picks its two inputs."""
+    x_w_y, cases = {}, []
+    sizes = [(2, 2, 3, 1), (1, 4, 2, 2), (1, 2, 2, 2), (0, 2, 1, 1)]
+    for number, (which, kernel, positions, lengths) in enumerate(GEOMETRIES):
+        n, channels, outputs, groups = sizes[number % len(sizes)]
+        x_w_y = {
+            "x": (n, channels, *lengths),
+            "weight": (outputs, channels // groups, *kernel),
+            "y": (n, outputs, *positions),
+        }
+        free = dict(positions=positions, lengths=lengths, kernel=kernel)
+        options = dict(FORMS[which], groups=groups, **{given: free[given]})
+        cases.append(case(*(x_w_y[each] for each in shapes), **options))
+    cube = form((1,) * 3, (1, 0, 0), (1,) * 3)
+    if name == "convolution":
+        cases.append(
+            case(
+                (1, 1, 2, 2, 1), (1, 1, 2, 1, 1), positions=(3, 2, 1), groups=1, **cube
+            )
+        )
+    return products(
+        name,
+        getattr(windows, name),
+        *cases,
+        op=windowed(getattr(convolution, name)),
+        without=NEEDS_BATCH,
+    )
+
+
+def pools(name, given, *cases, domain=plain, **options):
+    """Rows of pooling: the cases and those of the geometries."""
+    found, used = list(cases), GEOMETRIES[:-1] if "max" in name else GEOMETRIES
+    for number, (which, kernel, positions, lengths) in enumerate(used):
+        n, channels = [(2, 1), (1, 2), (0, 2)][number % 3]
+        end = positions if given == "lengths" else lengths
+        free = dict(positions=positions, lengths=lengths)
+        statics = dict(FORMS[which], kernel=kernel, **{given: free[given]})
+        found.append(case((n, channels, *end), **statics))
+    return Row(
+        name,
+        windowed(getattr(pooling, name)),
+        getattr(windows, name),
+        tuple(found),
+        domain,
+        scale="largest",
+        without=NEEDS_BATCH,
+        **options,
+    )
+
+
+NUMBERED = np.array([[[[0, 3], [2, 1]]]], np.uint8)
+AVERAGES = (
+    dict(limits=((0, 4),)),
+    dict(limits=((-1, 5),)),
+    dict(limits=((0, 4),), divisor=5),
+)
+
+ROWS += [
+    products_of("convolution", shapes=("x", "weight"), given="positions"),
+    products_of("transposed_convolution", shapes=("y", "weight"), given="lengths"),
+    products_of("kernel_correlation", shapes=("x", "y"), given="kernel"),
+    pools(
+        "window_sum",
+        "positions",
+        case((1, 1, 3, 3), NUMBERED, kernel=(2, 2), positions=(2, 2), **FORMS["plane"]),
+    ),
+    pools(
+        "window_spread",
+        "lengths",
+        case((1, 1, 2, 2), NUMBERED, kernel=(2, 2), lengths=(3, 3), **FORMS["plane"]),
+    ),
+    pools("max_pool", "positions", domain=distinct),
+    pools(
+        "max_pool_indices",
+        "positions",
+        domain=digits,
+        differentiable=False,
+        result="int64",
+    ),
+    Row(
+        "average_pool",
+        windowed(pooling.average_pool),
+        windows.average_pool,
+        (
+            *(
+                case(
+                    (2, 2, 4),
+                    kernel=(3,),
+                    stride=(2,),
+                    padding=(1,),
+                    positions=(3,),
+                    **a,
+                )
+                for a in AVERAGES
+            ),
+            case(
+                (1, 2, 3, 4),
+                kernel=(2, 3),
+                stride=(1, 2),
+                padding=(0, 1),
+                positions=(3, 2),
+                limits=((0, 3), (-1, 5)),
+            ),
+            case(
+                (0, 2, 3),
+                kernel=(2,),
+                stride=(1,),
+                padding=(0,),
+                positions=(2,),
+                limits=((0, 3),),
+            ),
+        ),
+        plain,
+        scale="largest",
+        without=NEEDS_BATCH,
+    ),
+]
+
 # -- elsewhere, and what has no public function of its own -----------------------------
 
 ROWS += [
@@ -836,6 +999,15 @@ ROWS += [
         plain,
         differentiable=False,
         result="int64",
+    ),
+    Row(
+        "binary_cross_entropy",
+        binary_losses._binary_cross_entropy,
+        exact(lambda x, t: -t * mp.log(x) - (1 - t) * mp.log1p(-x)),
+        PAIRS,
+        between(0.25, 0.75),
+        ulps=8,
+        without=NO_BFLOAT16,
     ),
     shaping(
         "to_device",
@@ -886,4 +1058,43 @@ ROWS += [
         ulps=2,
         scale="largest",
     ),
+]
+
+# -- layers ----------------------------------------------------------------------------
+
+ROWS += [
+    Row(
+        "linear",
+        functional.linear,
+        ref.linear,
+        (
+            case((4, 3), (2, 3), (2,)),
+            case((4, 3), (2, 3)),
+            case((2, 2, 3), (2, 3), (2,)),
+            case((3,), (2, 3), (2,)),
+            case((0, 3), (2, 3), (2,)),
+            case((2, 0, 3), (2, 3)),
+        ),
+        plain,
+        scale="largest",
+        without=NO_AXIS,
+    ),
+]
+
+# -- the gates of recurrent networks ---------------------------------------------------
+
+LSTM_CASES = (case((2, 12), (2, 3)), case((4,), (1,)), case((0, 4), (0, 1)))
+GRU_CASES = (
+    case((3, 6), (3, 6), (3, 2)),
+    case((3,), (3,), (1,)),
+    case((0, 3), (0, 3), (0, 1)),
+)
+
+ROWS += [
+    Row(op.__name__, op, reference, cases, plain, scale="largest", without=NO_AXIS)
+    for op, reference, cases in (
+        (gates.lstm_state, ref.lstm_state, LSTM_CASES),
+        (gates.lstm_output, ref.lstm_output, LSTM_CASES),
+        (gates.gru_state, ref.gru_state, GRU_CASES),
+    )
 ]

@@ -272,6 +272,18 @@ class ndarray:  # noqa: N801  (CuPy's name)
     def fill(self, value: Any) -> None:
         self[...] = value
 
+    def set(self, arr: np.ndarray, stream: Any = None) -> None:
+        """Copy a host array here; only from page-locked memory without a wait."""
+        if not isinstance(arr, np.ndarray) or arr.dtype != self.dtype:
+            raise TypeError(f"{arr!r} cannot be set to a {self.dtype} array")
+        if arr.shape != self.shape:
+            raise ValueError(f"shape mismatch: {arr.shape}, {self.shape}")
+        _check_devices([self])
+        _note("uploads", "set")
+        if not isinstance(arr.base, PinnedMemory):
+            _note("waits", "set from pageable memory")
+        self.host[...] = arr
+
     def scatter_add(self, index: Any, value: Any) -> None:
         _add_at(self, index, value)
 
@@ -536,6 +548,42 @@ class Device:
         _note("waits", "synchronize")
 
 
+class Event:
+    """A mark in a stream; `done` once the program has come by, when a test says so."""
+
+    def __init__(self) -> None:
+        self.done = False
+
+
+class Stream:
+    """A stream; as a context, the current one of its thread."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def __enter__(self) -> Stream:
+        _thread.streams = [*getattr(_thread, "streams", []), self]
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _thread.streams.pop()
+
+    def record(self) -> Event:
+        self.events.append(Event())
+        return self.events[-1]
+
+
+_null_stream = Stream()
+
+
+def _current_stream() -> Stream:
+    return (getattr(_thread, "streams", None) or [_null_stream])[-1]
+
+
+class PinnedMemory(bytearray):
+    """Page-locked host memory."""
+
+
 class Generator:
     """CuPy's random generator, with NumPy's numbers."""
 
@@ -621,7 +669,14 @@ def make_modules() -> tuple[ModuleType, SimpleNamespace]:
     pool = SimpleNamespace(used_bytes=lambda: 1 << 20, total_bytes=lambda: 1 << 21)
     vars(cupy).update(
         functions,
-        cuda=SimpleNamespace(Device=Device, runtime=runtime, is_available=lambda: True),
+        cuda=SimpleNamespace(
+            Device=Device,
+            Stream=Stream,
+            alloc_pinned_memory=PinnedMemory,
+            get_current_stream=_current_stream,
+            is_available=lambda: True,
+            runtime=runtime,
+        ),
         random=SimpleNamespace(Generator=Generator, Philox4x3210=lambda seed: seed),
         get_default_memory_pool=lambda: pool,
     )

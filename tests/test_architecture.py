@@ -40,6 +40,7 @@ FLOORS = {
     "saving": 5,
     "figures": 5,
     "classifier": 5,
+    "classifier_file": 5,
     "estimator": 5,
     "": 5.5,
     "cli": 6,

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
 from matplotlib import image
 from sklearn.datasets import load_iris
 
+import tinygrad_softmax as tg
 from tinygrad_softmax.cli import main
 from tinygrad_softmax.data import load_digits
 
@@ -78,7 +80,8 @@ def test_train_needs_no_options(capsys):
     assert err == ""
     assert re.search(r"^test accuracy 0\.9[5-9]\d$", out, re.MULTILINE)
     assert "1348 rows to train on, 449 held out" in out
-    assert sorted(os.listdir("trained")) == ["model.safetensors", "training.png"]
+    found = sorted(os.listdir("trained"))
+    assert found == ["checkpoint.safetensors", "model.safetensors", "training.png"]
     assert image.imread("trained/training.png").shape[2] == 4
 
 
@@ -86,7 +89,8 @@ def test_the_report_is_true(capsys):
     train("--hidden", 6, 5, "--seed", 3, "--output", "here")
     out = capsys.readouterr().out
     assert "network 64-6-5-10 on cpu" in out
-    assert os.listdir("here") == ["model.safetensors"]
+    found = sorted(os.listdir("here"))
+    assert found == ["checkpoint.safetensors", "model.safetensors"]
     run("predict", "here", "--data", _digits_csv())
     labels = np.array(capsys.readouterr().out.split(), dtype=int)
     from tinygrad_softmax.data import stratified_split
@@ -270,7 +274,7 @@ def test_an_output_that_cannot_be(capsys):
 
 
 def test_a_loss_that_is_lost(capsys):
-    error = error_of(capsys, "train", *QUICK, "--lr", "1e30")
+    error = error_of(capsys, "train", *QUICK, "--lr", "1e38")
     assert "lower the learning rate with --lr" in error
     assert os.listdir("trained") == []
 
@@ -344,7 +348,8 @@ def test_a_closed_stdout_is_no_error():
     command = " ".join(COMMAND) + " train --epochs 1 --no-figure >&-"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert os.listdir("trained") == ["model.safetensors"]
+    found = sorted(os.listdir("trained"))
+    assert found == ["checkpoint.safetensors", "model.safetensors"]
 
 
 def test_a_full_disk_is_one_sentence():
@@ -356,9 +361,11 @@ def test_a_full_disk_is_one_sentence():
     assert done.stderr == "error: cannot write the output (No space left on device)\n"
 
 
-def test_ctrl_c_is_one_line():
+def test_ctrl_c_saves_and_resume_goes_on():
+    """To the bit what a run gives that was not interrupted."""
+    options = ["--epochs", "400", "--hidden", "16", "--no-figure"]
     process = subprocess.Popen(
-        [*COMMAND, "train", "--epochs", "1000000"],
+        [*COMMAND, "train", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -369,8 +376,48 @@ def test_ctrl_c_is_one_line():
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert (out, err, process.returncode) == ("", "interrupted\n", 130)
-    assert os.listdir("trained") == []
+    checkpoint = Path("trained", "checkpoint.safetensors")
+    assert (out, process.returncode) == ("", 130)
+    assert err == (
+        f"saved {checkpoint}: the same command with --resume goes on\ninterrupted\n"
+    )
+    assert os.listdir("trained") == [checkpoint.name]
+    assert 0 <= tg.load(checkpoint)["epoch"] < 400
+
+    options[1] = str(tg.load(checkpoint)["epoch"] + 2)
+    assert run("train", *options, "--resume") == 0
+    assert run("train", *options, "--output", "whole") == 0
+    for name in ("model", "checkpoint"):
+        resumed, whole = (
+            contents(Path(folder, f"{name}.safetensors"))
+            for folder in ("trained", "whole")
+        )
+        assert resumed == whole
+
+
+def contents(path: Path) -> tuple[dict, dict]:
+    """The bytes of every tensor, and the metadata: its order in the file is chance."""
+    with safetensors.safe_open(path, "numpy") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        return {key: t.tobytes() for key, t in tensors.items()}, file.metadata()
+
+
+def test_resume_needs_the_same_run(capsys):
+    assert run("train", *QUICK, "--resume") == 2
+    assert "there is no trained" in capsys.readouterr().err
+    assert train() == 0
+    assert train("--resume") == 0
+    assert train("--resume", "--lr", "0.1") == 2
+    message = "lr was 0.005 and is 0.1; give the same, or leave out --resume"
+    assert message in capsys.readouterr().err
+    Path("trained", "checkpoint.safetensors").write_bytes(b"not one")
+    assert train("--resume") == 2
+    assert "checkpoint.safetensors" in capsys.readouterr().err
+
+
+def test_tensorboard_is_told():
+    assert train("--log-dir", "runs") == 0
+    assert len(os.listdir("runs")) == 1
 
 
 def read_until_closed(terminal: int, seen: bytearray) -> None:

@@ -190,19 +190,29 @@ from .ops import (
     vecdot,
     where,
 )
+from .ops.autocasting import autocast
 from .tensor import (
     Tensor,
 )
 
 if TYPE_CHECKING:
-    from . import data, nn, optim
+    from . import data, nn, optim, training
+    from .optim import GradScaler
+    from .saving import CheckpointError, load, save
+    from .training import Trainer
 
 __version__ = "0.1.0"
 
 # Imported when first named, so that `import tinygrad_softmax` stays quick:
 # rooms, and functions of the higher floors with the module that holds each.
-_ROOMS = ("data", "nn", "optim")
-_LATER: dict[str, str] = {}
+_ROOMS = ("data", "nn", "optim", "training")
+_LATER: dict[str, str] = {
+    "CheckpointError": "saving",
+    "GradScaler": "optim",
+    "Trainer": "training",
+    "load": "saving",
+    "save": "saving",
+}
 
 
 def __getattr__(name: str):
@@ -224,9 +234,12 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Backend",
+    "CheckpointError",
     "Generator",
+    "GradScaler",
     "Primitive",
     "Tensor",
+    "Trainer",
     "__version__",
     "abs",
     "acos",
@@ -245,6 +258,7 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "autocast",
     "bfloat16",
     "bool",
     "broadcast_to",
@@ -305,6 +319,7 @@ __all__ = [
     "less_equal",
     "linear_cross_entropy",
     "linspace",
+    "load",
     "log",
     "log1p",
     "log2",
@@ -351,6 +366,7 @@ __all__ = [
     "reshape",
     "roll",
     "round",
+    "save",
     "scaled",
     "set_default_dtype",
     "sigmoid",
@@ -379,6 +395,7 @@ __all__ = [
     "tensordot",
     "tile",
     "to_device",
+    "training",
     "transpose",
     "tril",
     "triu",

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from .autograd import no_grad
 from .backends import manual_seed
-from .data import LabelledRows, StandardScaler, stratified_split
+from .creation import tensor
+from .data import (
+    DataLoader,
+    LabelledRows,
+    StandardScaler,
+    TensorDataset,
+    stratified_split,
+)
 from .nn import Linear, Module, ReLU, Sequential
+from .ops import softmax
 from .optim import Adam
-from .training import History, confusion_matrix, fit, predict_proba
+from .training import Callback, History, Trainer, accuracy, confusion_matrix
 
 __all__ = [
     "Classifier",
+    "OtherRunError",
     "TrainingRun",
     "default_epochs",
     "make_model",
@@ -24,6 +36,7 @@ __all__ = [
 ]
 
 EPOCHS, LEAST_STEPS = 40, 1600  # by default; a small table needs more epochs
+ROWS_AT_ONCE = 8192  # rows in one forward pass where no gradient is wanted
 SAMPLES = 10  # held-out rows whose positions a classifier remembers
 
 
@@ -70,7 +83,8 @@ class TrainingRun:
 
     Attributes:
         classifier: ready for new rows.
-        history: loss and accuracy after each epoch.
+        history: what was measured, epoch by epoch.
+        train, test: loss and accuracy at the end, on the training rows and held out.
         confusion: counts of the held-out rows by true and predicted class.
         train_rows: positions of the rows that it was trained on.
         test_rows: positions of the rows held out.
@@ -78,9 +92,36 @@ class TrainingRun:
 
     classifier: Classifier
     history: History
+    train: dict[str, float]
+    test: dict[str, float]
     confusion: np.ndarray
     train_rows: np.ndarray
     test_rows: np.ndarray
+
+
+class OtherRunError(ValueError):
+    """A checkpoint belongs to a run with other data or other options."""
+
+
+class _SameRun(Callback):
+    """Keeps what a run was asked for in its checkpoint, and refuses another run's."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.options
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        differing = [
+            f"{name} was {state.get(name)!r} and is {value!r}"
+            for name, value in self.options.items()
+            if state.get(name) != value
+        ]
+        if differing:
+            raise OtherRunError(
+                f"the checkpoint is of another run: {'; '.join(differing)}"
+            )
 
 
 def make_model(sizes: Sequence[int]) -> Sequential:
@@ -122,7 +163,10 @@ def train_classifier(
     weight_decay: float = 1e-3,
     seed: int = 0,
     device: str = "cpu",
-    on_epoch: Callable[[int, int, History], None] | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: bool | None = False,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> TrainingRun:
     """Train on three quarters of the rows and measure on the last quarter.
 
@@ -139,11 +183,13 @@ def train_classifier(
         seed: of the split, the first weights and the order of the rows; one seed on one
             machine gives one result.
         device: where it is trained, such as "cpu" or "cuda".
-        on_epoch: called after each epoch with its number, from 1, how many there will
-            be, and the history.
+        callbacks, progress: as `training.Trainer` has them.
+        checkpoint: file to save to ten times on the way, at the end, and at Ctrl-C.
+        resume: go on from `checkpoint`; only the number of epochs may be another.
 
     Raises:
         DivergedError: the loss is no longer finite.
+        OtherRunError: `resume` with other rows or options than the checkpoint's.
     """
     train, test = stratified_split(rows.target, seed=seed)
     scaler = StandardScaler.fit(rows.features[train])
@@ -153,15 +199,38 @@ def train_classifier(
         epochs = default_epochs(len(train), batch_size)
     manual_seed(seed)
     model = make_model(sizes).to(device)
-    history = fit(
+    same = _SameRun(
+        data=rows.name,
+        rows=len(rows.target),
+        columns=list(rows.feature_names),
+        hidden=list(hidden),
+        batch_size=batch_size,
+        lr=lr,
+        weight_decay=weight_decay,
+        seed=seed,
+    )
+    trainer = Trainer(
         model,
         Adam(model.parameters(), lr=lr, weight_decay=weight_decay),
-        (inputs[train], rows.target[train]),
-        (inputs[test], rows.target[test]),
+        metrics={"accuracy": accuracy},
+        callbacks=[same, *callbacks],
+        progress=progress,
+        checkpoint=checkpoint,
+        checkpoint_every=max(1, epochs // 10),
+    )
+    # The rows are on the device once, so that a batch costs no copy from the host.
+    train_set, test_set = (
+        TensorDataset(
+            tensor(inputs[part], device=device),
+            tensor(rows.target[part], device=device),
+        )
+        for part in (train, test)
+    )
+    history = trainer.fit(
+        DataLoader(train_set, batch_size, shuffle=True),
+        DataLoader(test_set, ROWS_AT_ONCE),
         epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        on_epoch=on_epoch,
+        resume=checkpoint if resume else None,
     )
     predicted = predict_proba(model, inputs[test]).argmax(axis=1)
     classifier = Classifier(
@@ -174,5 +243,25 @@ def train_classifier(
         source=rows.name,
         held_out=tuple(test[:SAMPLES].tolist()),
     )
-    confusion = confusion_matrix(rows.target[test], predicted, sizes[-1])
-    return TrainingRun(classifier, history, confusion, train, test)
+    return TrainingRun(
+        classifier,
+        history,
+        trainer.evaluate(DataLoader(train_set, ROWS_AT_ONCE)),
+        trainer.evaluate(DataLoader(test_set, ROWS_AT_ONCE)),
+        confusion_matrix(rows.target[test], predicted, sizes[-1]),
+        train,
+        test,
+    )
+
+
+def predict_proba(model: Module, inputs: np.ndarray) -> np.ndarray:
+    """The probability of each class for each row, shape (rows, classes).
+
+    A row whose numbers overflow on the way gets nan, silently.
+    """
+    device, blocks = next(model.parameters()).device, []
+    with no_grad(), np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(inputs), ROWS_AT_ONCE):
+            block = tensor(inputs[start : start + ROWS_AT_ONCE], device=device)
+            blocks.append(softmax(model(block), axis=-1).numpy())
+    return np.concatenate(blocks)

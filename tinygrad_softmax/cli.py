@@ -12,15 +12,15 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .backends import resolve_device
-from .classifier import Classifier, TrainingRun, train_classifier
-from .cli_options import FIGURE_NAME, MODEL_NAME, UsageError, parse
+from .classifier import Classifier, OtherRunError, TrainingRun, train_classifier
+from .classifier_file import ModelFileError, load_classifier, save_classifier
+from .cli_options import CHECKPOINT_NAME, FIGURE_NAME, MODEL_NAME, UsageError, parse
 from .data import (
     DIGITS,
     DataError,
@@ -34,13 +34,8 @@ from .data import (
 )
 from .extras import MissingExtraError, require
 from .figures import training_figure
-from .saving import (
-    ModelFileError,
-    load_classifier,
-    save_classifier,
-    write_atomically,
-)
-from .training import DivergedError, History
+from .saving import CheckpointError, write_atomically
+from .training import DivergedError, TensorBoard
 
 __all__ = ["main"]
 
@@ -71,7 +66,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\n" * sys.stderr.isatty() + "interrupted", file=sys.stderr)  # below ^C
         return INTERRUPTED
-    except (UsageError, DataError, ModelFileError, MissingExtraError) as error:
+    except OtherRunError as error:
+        print(f"error: {error}; give the same, or leave out --resume", file=sys.stderr)
+        return 2
+    except (
+        UsageError,
+        DataError,
+        ModelFileError,
+        CheckpointError,
+        MissingExtraError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except DivergedError as error:
@@ -101,7 +105,14 @@ def _train(options: argparse.Namespace) -> None:
         require("matplotlib", "matplotlib", "the picture (or give --no-figure)")
     rows = _training_rows(options)
     _make_folder(options.output)
-    with _progress() as on_epoch:
+    checkpoint = options.output / CHECKPOINT_NAME
+    if options.resume and not checkpoint.exists():
+        raise UsageError(
+            f"there is no {checkpoint} to go on from: leave out --resume, or give the "
+            f"folder of the run with --output"
+        )
+    callbacks = [] if options.log_dir is None else [TensorBoard(options.log_dir)]
+    try:
         run = train_classifier(
             rows,
             hidden=options.hidden,
@@ -111,8 +122,18 @@ def _train(options: argparse.Namespace) -> None:
             weight_decay=options.weight_decay,
             seed=options.seed,
             device=device,
-            on_epoch=on_epoch,
+            callbacks=callbacks,
+            progress=None,
+            checkpoint=checkpoint,
+            resume=options.resume,
         )
+    except KeyboardInterrupt:
+        if checkpoint.exists():
+            print(
+                f"saved {checkpoint}: the same command with --resume goes on",
+                file=sys.stderr,
+            )
+        raise
     sizes = run.classifier.sizes
     kind = f"{'network' if options.hidden else 'softmax regression'} "
     kind += "-".join(map(str, sizes))
@@ -143,10 +164,9 @@ def _print_report(rows: LabelledRows, run: TrainingRun, what: str) -> None:
     )
     print(f"{len(run.train_rows)} rows to train on, {len(run.test_rows)} held out")
     print(what)
-    print(f"train loss {run.history.train_loss[-1]:.4f}")
-    print(f"train accuracy {run.history.train_accuracy[-1]:.3f}")
-    print(f"test loss {run.history.test_loss[-1]:.4f}")
-    print(f"test accuracy {run.history.test_accuracy[-1]:.3f}")
+    for part, measured in (("train", run.train), ("test", run.test)):
+        print(f"{part} loss {measured['loss']:.4f}")
+        print(f"{part} accuracy {measured['accuracy']:.3f}")
 
 
 def _training_rows(options: argparse.Namespace) -> LabelledRows:
@@ -163,40 +183,6 @@ def _training_rows(options: argparse.Namespace) -> LabelledRows:
             f"Its columns: {listed(table.columns)}"
         )
     return labelled_rows(table, options.target, drop=options.drop)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int, History], None] | None]:
-    """A progress bar on stderr, where somebody can see it."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    try:
-        require("rich", "rich", "the progress bar")
-    except MissingExtraError as error:
-        print(f"note: {error}", file=sys.stderr)
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    bar = Progress(
-        TextColumn("epoch {task.completed}/{task.total}"),
-        BarColumn(),
-        TextColumn("{task.fields[measured]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task("", total=None, measured="")
-
-        def on_epoch(epoch: int, epochs: int, history: History) -> None:
-            loss, accuracy = history.test_loss[-1], history.test_accuracy[-1]
-            measured = f"held-out loss {loss:.4f}, accuracy {accuracy:.3f}"
-            bar.update(task, completed=epoch, total=epochs, measured=measured)
-
-        yield on_epoch
 
 
 # -- predict ---------------------------------------------------------------------

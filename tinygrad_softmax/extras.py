@@ -17,13 +17,14 @@ class MissingExtraError(ImportError):
     """An optional library is not installed; the message says how to get it."""
 
 
-def require(module: str, package: str, purpose: str) -> ModuleType:
+def require(module: str, package: str, purpose: str, extra: str = "demo") -> ModuleType:
     """Import `module` of `package`, or say what it is for and how to install it.
 
     Args:
         module: the dotted name to import, such as `"safetensors.numpy"`.
         package: the name it is installed under, such as `"safetensors"`.
         purpose: what needs it, as a clause: `"saving a model"`.
+        extra: the extra of this package that brings it.
 
     Returns:
         The imported module.
@@ -41,6 +42,6 @@ def require(module: str, package: str, purpose: str) -> ModuleType:
             raise  # the library is here and something inside it is broken: say that
         raise MissingExtraError(
             f"{purpose} needs the library {package}, which is not installed: "
-            f'pip install "tinygrad-softmax[demo]"',
+            f'pip install "tinygrad-softmax[{extra}]"',
             name=module,
         ) from None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from .extras import require
-from .training import History
 
-__all__ = ["training_figure"]
+__all__ = ["history_figure", "png", "training_figure"]
 
 TRAIN, TEST = "#9a6324", "#1f5fa8"
 INK, GRID = "#333333", "#e4e4e4"
@@ -33,7 +33,7 @@ MOST_NAMES = 40  # classes up to which each is named
 
 
 def training_figure(
-    history: History,
+    history: Mapping[str, list[float]],
     confusion: np.ndarray,
     class_names: tuple[str, ...],
     title: str,
@@ -41,7 +41,8 @@ def training_figure(
     """The learning curve and the confusion matrix as one PNG.
 
     Args:
-        history: loss and accuracy after each epoch.
+        history: loss and accuracy of each epoch, and the same of the held-out rows
+            (`val_loss`, `val_accuracy`), as `Trainer.fit` returns it.
         confusion: counts of held-out rows, shape (classes, classes): a row for each
             true class, a column for each predicted one.
         class_names: in the order of `confusion`.
@@ -50,9 +51,52 @@ def training_figure(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
+    with _style():
+        figure = _empty_figure((13, 6.4))
+        figure.suptitle(title, fontsize=13)
+        halves: Any = figure.subfigures(1, 2, width_ratios=(1, 1.25))
+        left, right = halves
+        above, below = left.subplots(2, 1, sharex=True)
+        for axes, name in ((above, "loss"), (below, "accuracy")):
+            curves = {"training rows": name, "held-out rows": f"val_{name}"}
+            _curve(axes, name, {key: history[v] for key, v in curves.items()})
+        above.legend(frameon=False, loc="best")
+        below.set_xlabel("epoch")
+        _matrix(right.subplots(), confusion, class_names)
+        return png(figure)
+
+
+def history_figure(history: Mapping[str, list[float]]) -> Any:
+    """A panel for each thing measured, over the epochs: a matplotlib Figure.
+
+    Args:
+        history: lists by name; "val_loss" is drawn in the panel of "loss".
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        ValueError: nothing was measured yet.
+    """
+    panels = list(dict.fromkeys(name.removeprefix("val_") for name in history))
+    if not any(history.values()):
+        raise ValueError("the history is empty: call fit first")
+    with _style():
+        figure = _empty_figure((7, 0.6 + 2.4 * len(panels)))
+        stack = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, name in zip(stack, panels):
+            found = {"training": name, "validation": f"val_{name}"}
+            curves = {k: history[v] for k, v in found.items() if v in history}
+            _curve(axes, name, curves)
+            if len(curves) > 1:
+                axes.legend(frameon=False, loc="best")
+        stack[-1].set_xlabel("epoch")
+        figure.draw_without_rendering()  # its fonts and colours, while they are set
+    return figure
+
+
+def _style() -> Any:
+    """The fonts and colours of every picture, for a `with` block."""
     require("matplotlib", "matplotlib", "the picture")
     from matplotlib import font_manager, rc_context
-    from matplotlib.figure import Figure
 
     installed = set(font_manager.fontManager.get_font_names())
     fonts = ["DejaVu Sans", *[font for font in WIDER_FONTS if font in installed][:1]]
@@ -66,21 +110,16 @@ def training_figure(
         "xtick.color": INK,
         "ytick.color": INK,
     }
-    with rc_context(style):
-        figure = Figure(figsize=(13, 6.4), dpi=120, layout="constrained")
-        figure.suptitle(title, fontsize=13)
-        halves: Any = figure.subfigures(1, 2, width_ratios=(1, 1.25))
-        left, right = halves
-        above, below = left.subplots(2, 1, sharex=True)
-        _curve(above, "loss", history.train_loss, history.test_loss)
-        _curve(below, "accuracy", history.train_accuracy, history.test_accuracy)
-        above.legend(frameon=False, loc="best")
-        below.set_xlabel("epoch")
-        _matrix(right.subplots(), confusion, class_names)
-        return _png(figure)
+    return rc_context(style)
 
 
-def _png(figure: Any) -> bytes:
+def _empty_figure(size: tuple[float, float]) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, dpi=120, layout="constrained")
+
+
+def png(figure: Any) -> bytes:
     """The figure drawn; a character that no font has becomes a box, silently."""
     import logging
     import warnings
@@ -97,18 +136,21 @@ def _png(figure: Any) -> bytes:
     return file.getvalue()
 
 
-def _curve(axes: Any, name: str, train: list[float], test: list[float]) -> None:
-    """One quantity over the epochs, on the training rows and on those held out."""
-    epochs = np.arange(1, len(train) + 1)
-    marker = "o" if len(train) == 1 else ""
-    axes.plot(epochs, train, color=TRAIN, marker=marker, label="training rows")
-    axes.plot(epochs, test, color=TEST, marker=marker, label="held-out rows")
-    for values, colour, shift in ((train, TRAIN, -1), (test, TEST, 1)):
+def _curve(axes: Any, name: str, curves: Mapping[str, list[float]]) -> None:
+    """One quantity over the epochs: on the data it was trained on, and held out."""
+    last = [values[-1] for values in curves.values()]
+    for (label, values), colour, shift in zip(
+        curves.items(), (TRAIN, TEST), (-1, 1), strict=False
+    ):
+        epochs = np.arange(1, len(values) + 1)
+        marker = "o" if len(values) == 1 else ""
+        axes.plot(epochs, values, color=colour, marker=marker, label=label)
+        if not np.isfinite(values[-1]):
+            continue
         # The curve that ends higher has its number above its end, the other below.
-        higher = values[-1] >= max(train[-1], test[-1])
-        above = higher if train[-1] != test[-1] else shift > 0
+        above = values[-1] >= max(last) if last[0] != last[-1] else shift > 0
         axes.annotate(
-            f"{values[-1]:.3f}",
+            f"{values[-1]:.3g}" if name == "lr" else f"{values[-1]:.3f}",
             (epochs[-1], values[-1]),
             xytext=(5, 5 if above else -5),
             textcoords="offset points",

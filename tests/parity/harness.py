@@ -227,7 +227,7 @@ def _gradients(case: Case, library: Any, loss: Any, wanted: dict[str, Any]):
 
 
 def _fill(module: Any, library: Any) -> None:
-    """Values by name: parameters in [-1, 1); buffers, which may be variances, above 0."""
+    """Values by name; those of buffers, which may be variances, are positive."""
     for name, parameter in module.named_parameters():
         library.fill(parameter, values(name, tuple(parameter.shape)))
     for name, buffer in module.named_buffers():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..backends.random import default_generator
+from ..backends.random import States, noting_draws, repeating_draws
 from .graph import Node, Variable, enable_grad, is_grad_enabled, next_order
 from .rules import Plan
 from .walk import gradients
@@ -14,9 +14,10 @@ from .walk import gradients
 def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
     """f(*args), keeping nothing of what happens inside it for backward.
 
-    Backward runs f again (with the same random numbers) and differentiates that:
-    memory for one more forward pass. Exact, and of any order. f may use other tensors
-    than its arguments; their gradients arrive too. f must compute the same again.
+    Backward runs f again (every generator draws the same again) and differentiates
+    that: memory for one more forward pass. Exact, and of any order. f may use other
+    tensors than its arguments; their gradients arrive too. f must compute the same
+    again.
 
     f: returns a tensor, or a tuple of tensors; of a tuple, f is run again once for each
         tensor that receives a gradient.
@@ -33,8 +34,9 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
     """
     if not is_grad_enabled():
         return f(*args)
-    state, start = default_generator.state, next_order()
-    outputs = f(*args)
+    start = next_order()
+    with noting_draws() as states:
+        outputs = f(*args)
     several = isinstance(outputs, tuple)
     listed = outputs if several else (outputs,)
     if not all(isinstance(out, Variable) for out in listed):
@@ -42,7 +44,7 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
             f"checkpoint: the function returned {type(outputs).__name__}; it must "
             "return a tensor or a tuple of tensors"
         )
-    replays = [_Replay(f, state, k if several else None) for k in range(len(listed))]
+    replays = [_Replay(f, states, k if several else None) for k in range(len(listed))]
     hidden = [_hide(*pair, start, args) for pair in zip(listed, replays, strict=True)]
     return tuple(hidden) if several else hidden[0]
 
@@ -80,8 +82,8 @@ class _Replay:
 
     several, fused, split = True, None, 0
 
-    def __init__(self, f: Callable, state: tuple[int, int], output: int | None) -> None:
-        self.f, self.state, self.output = f, state, output
+    def __init__(self, f: Callable, states: States, output: int | None) -> None:
+        self.f, self.states, self.output = f, states, output
         self.positions: tuple[int, ...] = ()
         self.residual: tuple[bool, ...] = ()
         self.names: tuple[str, ...] = ()
@@ -98,12 +100,8 @@ class _Replay:
 
     def formula(self, g: Any, frontier: tuple[Node, ...], *kept: Any) -> tuple:
         args = [x if wrap is None else wrap(x, node) for wrap, x, node in kept]
-        now, default_generator.state = default_generator.state, self.state
-        try:
-            with enable_grad():
-                out = self.f(*args)
-        finally:
-            default_generator.state = now
+        with repeating_draws(self.states), enable_grad():
+            out = self.f(*args)
         out = out if self.output is None else out[self.output]
         record = isinstance(g, Variable)
         found = gradients([out], [g], frontier, record, record, cut=True)

@@ -10,18 +10,21 @@ Kernels take and return raw arrays.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from . import special
 from .dtypes import is_half, working_dtype
-from .targets import Targets, label_error
+from .gelus import gelu
+from .targets import LabelError, Targets, label_error
+from .windows import WindowKernels
 
 Array = Any  # an array of some backend: numpy.ndarray, cupy.ndarray, ...
 
 
-class Backend:
+class Backend(WindowKernels):
     """Where arrays live, and the loops worth doing by hand.
 
     Subclass it, set `name` (the device string) and `xp` (a namespace with NumPy's
@@ -66,6 +69,21 @@ class Backend:
         """
         return self.xp.asarray(data, dtype=dtype)
 
+    def pinned(self, array: np.ndarray) -> np.ndarray:
+        """The host array, copied to where `upload` can read it while the host goes on.
+
+        The array itself where there is no such memory.
+        """
+        return array
+
+    def upload(self, array: np.ndarray, device: str) -> Array:
+        """What `pinned` returned, on `device`. It must not be written to any more."""
+        return self.asarray(array, device=device)
+
+    def for_another_thread(self) -> AbstractContextManager:
+        """A context that makes another thread work where this one does now."""
+        return nullcontext()
+
     def to_host(self, array: Array) -> np.ndarray:
         """The array as a `numpy.ndarray`.
 
@@ -87,19 +105,23 @@ class Backend:
     # -- labels ------------------------------------------------------------------
 
     def check_labels(
-        self, labels: Array, classes: int, ignore_index: int | None
+        self,
+        labels: Array,
+        classes: int,
+        ignore_index: int | None,
+        error: LabelError = label_error,
     ) -> Array | None:
         """Check class labels against [0, classes) and `ignore_index`.
 
-        Raises the IndexError of `label_error` at once. A device that should not be
-        waited for returns a mask of the bad labels instead; their rows become nan, and
-        the error is raised by the next `to_host`.
+        Raises `error(position, label, classes, ignore_index)` for the first bad one, at
+        once. A device that should not be waited for returns a mask of the bad labels
+        instead; their rows become nan, and the error is raised by the next `to_host`.
         """
         bad = self.bad_labels(labels, classes, ignore_index)
         if bad.any():
             first = int(bad.reshape(-1).argmax())
             row = tuple(int(i) for i in np.unravel_index(first, labels.shape))
-            raise label_error(row, int(labels[row]), classes, ignore_index)
+            raise error(row, int(labels[row]), classes, ignore_index)
         return None
 
     def bad_labels(
@@ -116,7 +138,13 @@ class Backend:
         array[mask] = value
 
     def matmul(self, a: Array, b: Array) -> Array:
-        """Matrix product; 16-bit operands are accumulated in float32."""
+        """Matrix product; 16-bit operands are accumulated in float32.
+
+        Several matrices times one are one product of all their rows.
+        """
+        if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:
+            rows = a.reshape(prod(a.shape[:-1]), a.shape[-1])
+            return self.matmul(rows, b).reshape(*a.shape[:-1], b.shape[1])
         if is_half(a.dtype) or is_half(b.dtype):
             out = self.xp.result_type(a.dtype, b.dtype)
             a = a.astype(working_dtype(a.dtype), copy=False)
@@ -153,6 +181,10 @@ class Backend:
         if is_half(x.dtype):
             return function(x.astype("float32")).astype(x.dtype)
         return function(x.astype("float64"))
+
+    def gelu(self, x: Array, approximate: str, with_grad: bool) -> tuple[Array, Any]:
+        """x times the normal distribution function of x, and its slope or None."""
+        return gelu(self, x, approximate, with_grad)
 
     # -- kernels: softmax --------------------------------------------------------
     #

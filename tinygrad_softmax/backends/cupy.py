@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import prod
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from .base import Array, Backend
 from .dtypes import float32, int32, int64, is_floating, is_half
-from .targets import label_error
+from .targets import LabelError, label_error
 
 CUPY_NEEDED = 14  # NumPy 2's promotion, and bfloat16
 NO_DRIVER, NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, cudaErrorNoDevice
@@ -38,6 +39,7 @@ class CupyBackend(Backend):
         self.array_type = cupy.ndarray
         self._cupyx = cupyx
         self._bad_labels: dict[int, _FirstBadLabel] = {}  # by device
+        self._uploading: list[tuple[Any, np.ndarray]] = []  # (event, pinned array)
 
     # -- placement ---------------------------------------------------------------
 
@@ -83,6 +85,31 @@ class CupyBackend(Backend):
         with nullcontext() if device is None else self.on(device):
             return self.xp.asarray(data, dtype=dtype)
 
+    def pinned(self, array: np.ndarray) -> np.ndarray:
+        """A copy in page-locked memory, of CuPy's pool."""
+        memory = self.xp.cuda.alloc_pinned_memory(max(1, array.nbytes))
+        copy = np.ndarray(array.shape, array.dtype, memory)
+        copy[...] = array
+        return copy
+
+    def upload(self, array: np.ndarray, device: str) -> Array:
+        """What `pinned` returned, on `device`; copied by the current stream.
+
+        The host array is kept until the copy is done: its memory would go back to the
+        pool, and be written to, at once.
+        """
+        with self.on(device):
+            result = self.xp.empty(array.shape, array.dtype)
+            result.set(array)
+            event = self.xp.cuda.get_current_stream().record()
+        self._uploading = [each for each in self._uploading if not each[0].done]
+        self._uploading.append((event, array))
+        return result
+
+    def for_another_thread(self) -> AbstractContextManager:
+        """This thread's current device and stream."""
+        return _current(self.xp.cuda.Device(), self.xp.cuda.get_current_stream())
+
     def to_host(self, array: Array) -> np.ndarray:
         """A copy as a `numpy.ndarray`.
 
@@ -123,13 +150,18 @@ class CupyBackend(Backend):
     # -- labels ------------------------------------------------------------------
 
     def check_labels(
-        self, labels: Array, classes: int, ignore_index: int | None
+        self,
+        labels: Array,
+        classes: int,
+        ignore_index: int | None,
+        error: LabelError = label_error,
     ) -> Array | None:
         """A mask of the labels out of range, without waiting for the device.
 
         The first of them is noted on the device; the next `to_host` raises its error.
         """
-        device, options = labels.device.id, (labels.shape, classes, ignore_index)
+        device = labels.device.id
+        options = (labels.shape, classes, ignore_index, error)
         with labels.device:
             bad = self.bad_labels(labels, classes, ignore_index)
             if bad.size:
@@ -200,6 +232,13 @@ class CupyBackend(Backend):
         return self._cupyx
 
 
+@contextmanager
+def _current(device: Any, stream: Any) -> Iterator[None]:
+    """The current device and stream of the thread that enters."""
+    with device, stream:
+        yield
+
+
 class _Namespace:
     """CuPy's functions, of which some keep bfloat16 and `where` takes a plain bool.
 
@@ -268,9 +307,9 @@ class _FirstBadLabel:
         with self.record.device:
             self.record.fill(0)
         with self.lock:
-            shape, classes, ignore_index = list(self.options)[number - 1]
+            shape, *options, error = list(self.options)[number - 1]
         place = tuple(int(i) for i in np.unravel_index(row, shape))
-        return label_error(place, value, classes, ignore_index)
+        return error(place, value, *options)
 
 
 # -- is there a GPU? -------------------------------------------------------------------

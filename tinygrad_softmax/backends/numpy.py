@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 
 from .base import Array, Backend
+from .dtypes import working_dtype
 from .targets import Targets
 
+GELU_BYTES = 128 * 1024  # of x; there are some eight arrays of that size on the way
 BLOCK_BYTES = 512 * 1024  # measured best among 128 KB .. 2 MB; fits a core's L2
+COLUMN_BYTES = 1024 * 1024  # measured best among 256 KB .. 8 MB, 16 to 32 channels
 
 
 class NumpyBackend(Backend):
@@ -18,6 +21,7 @@ class NumpyBackend(Backend):
     name = "cpu"
     xp = np
     block_bytes = BLOCK_BYTES
+    column_bytes = COLUMN_BYTES
     array_type = np.ndarray
 
     def softmax_cross_entropy(
@@ -46,3 +50,28 @@ class NumpyBackend(Backend):
             )
             parts.append(block)
         return np.concatenate(parts)
+
+    def _where_number(self, values: Array, numbers: Array | None, number: int) -> Array:
+        """Bit by bit: twice as fast as `where`, which can't predict its branches."""
+        if numbers is None:
+            return values
+        bits = values.view(f"i{values.itemsize}")
+        mask = (numbers == number).astype(bits.dtype)
+        np.negative(mask, out=mask)
+        mask &= bits
+        return mask.view(values.dtype)
+
+    def gelu(self, x: Array, approximate: str, with_grad: bool) -> tuple[Array, Any]:
+        """The reference kernel, block by block: what it makes stays in cache."""
+        step = GELU_BYTES // max(1, x.itemsize)
+        if x.size <= step or x.dtype.kind != "f":
+            return super().gelu(x, approximate, with_grad)
+        flat = np.ascontiguousarray(x).reshape(-1)
+        out = np.empty_like(flat)
+        slope = np.empty(flat.shape, working_dtype(x.dtype)) if with_grad else None
+        for start in range(0, flat.size, step):
+            part = slice(start, start + step)
+            out[part], found = super().gelu(flat[part], approximate, with_grad)
+            if slope is not None:
+                slope[part] = found
+        return out.reshape(x.shape), None if slope is None else slope.reshape(x.shape)

@@ -7,6 +7,10 @@ recomputed forward pass repeats its draws by setting `count` back.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 from .base import Backend
 
 
@@ -46,11 +50,50 @@ class Generator:
 
     def next(self, backend: Backend):
         """The native random generator of `backend` for the next draw."""
+        noted = _noted.get()
+        if noted is not None:
+            noted.setdefault(self, self.state)
         self.count += 1
         return backend.native_generator((self.seed, self.count))
 
 
 default_generator = Generator(0)
+
+States = dict[Generator, tuple[int, int]]
+_noted: ContextVar[States | None] = ContextVar("noted draws", default=None)
+
+
+@contextmanager
+def noting_draws() -> Iterator[States]:
+    """Inside: the state of every generator before it was first drawn from here."""
+    outer = _noted.get()
+    states = {default_generator: default_generator.state}
+    token = _noted.set(states)
+    try:
+        yield states
+    finally:
+        _noted.reset(token)
+        for generator, state in states.items():
+            if outer is not None:
+                outer.setdefault(generator, state)
+
+
+@contextmanager
+def repeating_draws(states: States) -> Iterator[None]:
+    """Inside, generators go on from these states; afterwards, from where they were."""
+    now = {generator: generator.state for generator in states}
+    token = _noted.set(None)  # draws that are repeated are noted already
+    _set(states)
+    try:
+        yield
+    finally:
+        _set(now)
+        _noted.reset(token)
+
+
+def _set(states: States) -> None:
+    for generator, state in states.items():
+        generator.state = state
 
 
 def manual_seed(seed: int) -> Generator:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -127,6 +128,23 @@ def resolve_device(device: str | None = None) -> tuple[Backend, str]:
         raise ValueError(f"device {device!r} is not known; expected one of {known}")
     backend = _cuda() if name == "cuda" else _by_name[name]
     return backend, backend.device_name(int(index) if index else None)
+
+
+def for_another_thread() -> AbstractContextManager:
+    """A context that makes another thread work where this one does now.
+
+    A CUDA device and stream are current in one thread only. Nothing of CUDA is touched
+    unless it has been used before.
+    """
+    return _entered([backend.for_another_thread() for backend in _by_name.values()])
+
+
+@contextmanager
+def _entered(contexts: list[AbstractContextManager]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for each in contexts:
+            stack.enter_context(each)
+        yield
 
 
 def cuda_is_available() -> bool:

@@ -6,6 +6,7 @@ formula serves labels, probabilities, class weights, smoothing and ignored rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from .dtypes import is_floating
 
 Array = Any
+LabelError = Callable[[tuple[int, ...], int, int, Any], IndexError]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,16 @@ blank lines count, and so does every line of a quoted value that spans several.
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from .errors import DataError, nearest, quoted
+from .errors import DataError, no_such_file, quoted
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Table", "delimiter_hint", "read_table"]
 
@@ -46,8 +47,7 @@ FOREIGN_FILES = (
 )
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """The text of a CSV file: its column names and its rows.
 
     Attributes:
@@ -98,6 +98,8 @@ def read_table(
     >>> table.columns, table.rows, table.lines
     (('weight', 'kind'), [['4.1', 'cat'], ['9.5', 'dog']], [2, 4])
     """
+    from pathlib import Path
+
     path = Path(path)
     delimiter = DELIMITER_WORDS.get(delimiter or "", delimiter)
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
@@ -158,14 +160,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        folder = path.parent
-        if not folder.is_dir():
-            raise DataError(
-                f"there is no file {path}, nor a folder {folder}: check the path"
-            ) from None
-        files = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
-        guess = nearest(path.name, files) or "check the path"
-        raise DataError(f"there is no file {path}: {guess}") from None
+        raise no_such_file(path) from None
     except IsADirectoryError:
         raise DataError(
             f"{path} is a folder: name the CSV file that is in it"
@@ -226,6 +221,8 @@ def _decode_as(data: bytes, name: str, encoding: str) -> str:
 
 def _records(text: str, delimiter: str, name: str) -> Iterator[tuple[int, list[str]]]:
     """The line on which each record begins, and its cells; blank lines left out."""
+    import csv
+
     reader = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=delimiter,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-__all__ = ["DataError", "listed", "nearest", "quoted", "shortened"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["DataError", "listed", "nearest", "no_such_file", "quoted", "shortened"]
 
 
 class DataError(ValueError):
@@ -32,6 +35,8 @@ def nearest(wrong: str, known: Sequence[str]) -> str:
     >>> nearest("speces", ["width", "species"])
     "did you mean 'species'?"
     """
+    from difflib import get_close_matches
+
     folded: dict[str, str] = {}
     for name in known:
         folded.setdefault(name.casefold(), name)
@@ -47,3 +52,15 @@ def listed(names: Sequence[str], most: int = 8) -> str:
     """
     shown = ", ".join(quoted(name) for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def no_such_file(path: Path) -> DataError:
+    """The error for a file that is not there; it suggests one of a similar name."""
+    folder = path.parent
+    if not folder.is_dir():
+        return DataError(
+            f"there is no file {path}, nor a folder {folder}: check the path"
+        )
+    files = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    guess = nearest(path.name, files) or "check the path"
+    return DataError(f"there is no file {path}: {guess}")

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from .cells import MISSING_CLASS, no_such_column, number, place, problem
 from .csv_table import Table, delimiter_hint
-from .errors import DataError, listed, nearest, quoted
+from .errors import DataError, quoted
 
 __all__ = ["LabelledRows", "feature_matrix", "labelled_rows"]
 
-# How tables say that a value is not there.
-MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-"})
-# Of these, some may well name a class.
-MISSING_CLASS = MISSING - {"none", "?", "-"}
-DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 MANY_NUMBERS = 20  # more different fractions than this are a measurement, not classes
 FEW_CLASSES = 10  # up to here a class with one row is named instead
 
@@ -75,10 +69,10 @@ def labelled_rows(
     """
     dropped = set(drop)
     if target not in table.columns:
-        raise _no_such_column(table, target)
+        raise no_such_column(table, target)
     for column in dropped:
         if column not in table.columns:
-            raise _no_such_column(table, column)
+            raise no_such_column(table, column)
     if target in dropped:
         raise DataError(
             f"the column {quoted(target)} is the target: it cannot be dropped"
@@ -119,50 +113,24 @@ def feature_matrix(table: Table, columns: Sequence[str]) -> np.ndarray:
     absent = [name for name in columns if name not in places]
     if absent:
         others = f" (and {len(absent) - 1} more are missing)" if len(absent) > 1 else ""
-        raise _no_such_column(table, absent[0], others)
+        raise no_such_column(table, absent[0], others)
     wanted = [places[name] for name in columns]
     result = np.empty((len(table.rows), len(wanted)), dtype=np.float64)
     for i, cells in enumerate(table.rows):
         try:
-            result[i] = [_number(cells[j]) for j in wanted]
+            result[i] = [number(cells[j]) for j in wanted]
         except ValueError:
-            j = next(j for j in wanted if _problem(cells[j]))
+            j = next(j for j in wanted if problem(cells[j]))
             raise _bad_cell(table, i, j, wanted) from None
     return result
-
-
-def _number(text: str) -> float:
-    """A finite number, or ValueError."""
-    value = float(text)
-    if not math.isfinite(value) or "_" in text:  # Python's 1_000 is no number in a CSV
-        raise ValueError(text)
-    return value
-
-
-def _problem(text: str) -> str:
-    """What is wrong with a cell that must be a number, in one word; "" if nothing."""
-    if text.casefold() in MISSING:
-        return "missing"
-    try:
-        _number(text)
-    except ValueError:
-        pass
-    else:
-        return ""
-    if DECIMAL_COMMA.fullmatch(text):
-        return "comma"
-    try:
-        return "infinite" if math.isinf(float(text)) else "text"
-    except ValueError:
-        return "text"
 
 
 def _bad_cell(table: Table, row: int, column: int, wanted: Sequence[int]) -> DataError:
     """The sentence for a cell that is no number."""
     name, cell = table.columns[column], table.rows[row][column]
-    kind = _problem(cell)
+    kind = problem(cell)
     if kind == "missing":
-        rows = sum(any(_problem(r[j]) == kind for j in wanted) for r in table.rows)
+        rows = sum(any(problem(r[j]) == kind for j in wanted) for r in table.rows)
         also = f" (one of {rows} such lines)" if rows > 1 else ""
         what = (
             f"{quoted(cell)} marks a missing value" if cell else "the value is missing"
@@ -178,7 +146,7 @@ def _bad_cell(table: Table, row: int, column: int, wanted: Sequence[int]) -> Dat
             f"{quoted(cell)} is infinite or too large for a number; correct it or "
             f"delete the line"
         )
-    elif all(_problem(other[column]) in ("text", "missing") for other in table.rows):
+    elif all(problem(other[column]) in ("text", "missing") for other in table.rows):
         fault = (
             f"the column holds text, such as {quoted(cell)}, and only numbers can be "
             f"features; make numbers of it, or leave it out with --drop {_shell(name)}"
@@ -188,7 +156,7 @@ def _bad_cell(table: Table, row: int, column: int, wanted: Sequence[int]) -> Dat
             f"{quoted(cell)} is not a number; correct it, or leave the column out with "
             f"--drop {_shell(name)}"
         )
-    return DataError(f"{_place(table, name, row)}: {fault}")
+    return DataError(f"{place(table, name, row)}: {fault}")
 
 
 def _classes(table: Table, target: str) -> tuple[tuple[str, ...], np.ndarray]:
@@ -200,7 +168,7 @@ def _classes(table: Table, target: str) -> tuple[tuple[str, ...], np.ndarray]:
         if label.casefold() in MISSING_CLASS:
             what = f"{quoted(label)} marks a missing class" if label else "no class"
             raise DataError(
-                f"{_place(table, target, row)}: {what}; fill it in or delete the line"
+                f"{place(table, target, row)}: {what}; fill it in or delete the line"
             )
         first_row.setdefault(label, row)
     _check_classes(table, target, labels, first_row)
@@ -219,54 +187,35 @@ def _check_classes(
     distinct = len(first_row)
     if distinct == 1:
         raise DataError(
-            f"{_place(table, target)}: every row is {quoted(labels[0])}, and a "
+            f"{place(table, target)}: every row is {quoted(labels[0])}, and a "
             f"classifier needs rows of two classes or more; choose another --target "
             f"or add rows"
         )
-    numbers = all(not _problem(label) for label in first_row)
+    numbers = all(not problem(label) for label in first_row)
     fraction = next((x for x in first_row if numbers and float(x) % 1), None)
     if fraction is not None and distinct > MANY_NUMBERS:
         raise DataError(
-            f"{_place(table, target, first_row[fraction])}: {fraction} is one of "
+            f"{place(table, target, first_row[fraction])}: {fraction} is one of "
             f"{distinct} different numbers, so this is a measurement and not a class; "
             f"choose another --target, or sort it into a few classes first"
         )
     if 2 * distinct > len(labels) and distinct > FEW_CLASSES:
         raise DataError(
-            f"{_place(table, target)}: {distinct} different values in {len(labels)} "
+            f"{place(table, target)}: {distinct} different values in {len(labels)} "
             f"rows are too many to be classes; choose another --target, or add rows of "
             f"each class"
         )
     for label, count in Counter(labels).items():
         if count == 1:
             raise DataError(
-                f"{_place(table, target, first_row[label])}: {quoted(label)} is the "
+                f"{place(table, target, first_row[label])}: {quoted(label)} is the "
                 f"only row of its class, and one is needed to learn from and one to "
                 f"test on; add rows of this class or delete the line"
             )
 
 
-def _no_such_column(table: Table, name: str, others: str = "") -> DataError:
-    numbers = sum(not _problem(column) for column in table.columns)
-    if 2 * numbers >= len(table.columns):
-        hint = ": its first line must name the columns, and it holds numbers"
-    elif not (hint := delimiter_hint(table)):
-        guess = nearest(name, table.columns)
-        columns = listed(table.columns)
-        hint = (
-            f": {guess} Its columns: {columns}"
-            if guess
-            else f"; its columns: {columns}"
-        )
-    return DataError(f"{table.name} has no column {quoted(name)}{others}{hint}")
-
-
-def _place(table: Table, column: str, row: int | None = None) -> str:
-    """Where in the file, as every message begins."""
-    line = "" if row is None else f"line {table.lines[row]}, "
-    return f"{table.name}, {line}column {quoted(column)}"
-
-
 def _shell(name: str) -> str:
     """`name` as a shell takes it as one word."""
+    import re
+
     return name if re.fullmatch(r"[\w.-]+", name) else f'"{name}"'

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 __all__ = ["StandardScaler"]
 
 
-@dataclass(frozen=True)
-class StandardScaler:
+class StandardScaler(NamedTuple):
     """Subtracts each column's mean and divides by its standard deviation.
 
     Both are taken from the rows given to `fit`, which must be the training rows only:

@@ -23,10 +23,8 @@ class _Listed(Module):
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             part = type(self).__new__(type(self))
-            chosen = list(self._held().items())[index]
-            numbered = all(name.isdecimal() for name, _ in chosen)
-            for position, (name, module) in enumerate(chosen):
-                setattr(part, str(position) if numbered else name, module)
+            for name, module in self._part(list(self._held().items())[index]):
+                setattr(part, name, module)
             return part
         return self._held()[self._name(index)]
 
@@ -42,7 +40,10 @@ class _Listed(Module):
 
     def append(self, module: Module) -> Any:
         """Add one at the end; returns this module."""
-        setattr(self, str(len(self)), _module(self, module))
+        held, number = self._held(), len(self)
+        while str(number) in held:  # a slice's names need not begin at 0
+            number += 1
+        setattr(self, str(number), _module(self, module))
         return self
 
     def extend(self, modules: Iterable[Module]) -> Any:
@@ -58,8 +59,25 @@ class _Listed(Module):
         self._replace(dict(enumerate(modules)))
         return self
 
+    def pop(self, index: int) -> Module:
+        """Take one out and return it."""
+        module = self[index]
+        del self[index]
+        return module
+
+    def __add__(self, other: Iterable[Module]) -> Any:
+        """A new one that holds the modules of both."""
+        return type(self).__new__(type(self)).extend([*self, *other])
+
+    def __iadd__(self, other: Iterable[Module]) -> Any:
+        return self.extend(other)
+
     def _held(self) -> dict[str, Module]:
-        return dict(self.named_children())
+        return dict(self._own_modules())
+
+    def _part(self, chosen: list[tuple[str, Module]]) -> list[tuple[str, Module]]:
+        """The names in a slice: numbered anew."""
+        return [(str(i), module) for i, (_, module) in enumerate(chosen)]
 
     def _name(self, index: int) -> str:
         names = list(self._held())
@@ -101,12 +119,16 @@ class Sequential(_Listed):
         if len(modules) == 1 and isinstance(modules[0], Mapping):
             named = modules[0]
         for name, module in named.items():
-            setattr(self, str(name), _module(self, module))
+            self.add_module(str(name), _module(self, module))
 
     def forward(self, input: Any) -> Any:
         for module in self:
             input = module(input)
         return input
+
+    def _part(self, chosen: list[tuple[str, Module]]) -> list[tuple[str, Module]]:
+        """The names in a slice: as they were, so that saved values fit."""
+        return chosen
 
 
 class ModuleList(_Listed):
@@ -143,7 +165,7 @@ class ModuleDict(Module):
 
     def __getitem__(self, key: str) -> Module:
         try:
-            return dict(self.named_children())[key]
+            return dict(self._own_modules())[key]
         except KeyError:
             raise KeyError(
                 f"ModuleDict: there is no module {key!r}; it holds "
@@ -151,14 +173,12 @@ class ModuleDict(Module):
             ) from None
 
     def __setitem__(self, key: str, module: Module) -> None:
-        if not isinstance(key, str):
-            raise TypeError(f"ModuleDict: a key is a string, and got {key!r}")
-        if key not in self and hasattr(self, key):
+        if isinstance(key, str) and key not in self and hasattr(self, key):
             raise KeyError(
                 f"ModuleDict: {key!r} is the name of an attribute of modules; mend: "
                 "choose another key"
             )
-        setattr(self, key, _module(self, module))
+        self.add_module(key, _module(self, module))
 
     def __delitem__(self, key: str) -> None:
         self.pop(key)
@@ -174,15 +194,15 @@ class ModuleDict(Module):
 
     def keys(self) -> list[str]:
         """The names, in order."""
-        return [name for name, _ in self.named_children()]
+        return [name for name, _ in self._own_modules()]
 
     def values(self) -> list[Module]:
         """The modules, in order."""
-        return [module for _, module in self.named_children()]
+        return [module for _, module in self._own_modules()]
 
     def items(self) -> list[tuple[str, Module]]:
         """(name, module), in order."""
-        return list(self.named_children())
+        return list(self._own_modules())
 
     def update(self, modules: Any) -> None:
         """Add the modules of a mapping, or of pairs (name, module)."""

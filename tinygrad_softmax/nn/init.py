@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from ..backends import Generator, backend_of
+from ..backends import Generator, backend_of, there
 from ..backends.random import default_generator
 from ..tensor import Tensor
 
@@ -44,6 +44,8 @@ def uniform_(
     >>> tg.manual_seed(0) and bool((uniform_(tg.zeros(9), 2.0, 3.0) >= 2.0).all())
     True
     """
+    if a > b:
+        raise ValueError(f"uniform_: [{a}, {b}) is empty; expected a <= b")
     return _fill(tensor, _rng(generator).uniform(a, b, tensor.shape))
 
 
@@ -58,6 +60,8 @@ def normal_(
     >>> normal_(tg.zeros((2, 3))).shape
     (2, 3)
     """
+    if std < 0:
+        raise ValueError(f"normal_: std was given as {std}; expected >= 0")
     return _fill(tensor, _rng(generator).normal(mean, std, tensor.shape))
 
 
@@ -74,18 +78,36 @@ def trunc_normal_(
     >>> float(trunc_normal_(tg.zeros(100)).abs().max()) <= 2.0
     True
     """
-    if not a < b or mean + 8 * std < a or mean - 8 * std > b:
+    if not a < b or not std > 0:
         raise ValueError(
-            f"trunc_normal_: [{a}, {b}] holds next to nothing of a normal with mean "
-            f"{mean} and std {std}; expected limits within 8 std of the mean"
+            f"trunc_normal_: a={a}, b={b} and std={std} were given; expected a < b and "
+            "std > 0"
         )
-    rng = _rng(generator)
-    values = rng.normal(mean, std, tensor.shape)
-    outside = (values < a) | (values > b)
-    while outside.any():
-        values[outside] = rng.normal(mean, std, int(outside.sum()))
-        outside = (values < a) | (values > b)
-    return _fill(tensor, values)
+    rng, n = _rng(generator), math.prod(tensor.shape)
+    values, missing = np.empty(n), np.arange(n)
+    while missing.size:
+        drawn, kept = _within(rng, (a - mean) / std, (b - mean) / std, missing.size)
+        values[missing[kept]] = mean + std * drawn[kept]
+        missing = missing[~kept]
+    return _fill(tensor, np.clip(values, a, b).reshape(tensor.shape))
+
+
+def _within(rng: np.random.Generator, low: float, high: float, n: int):
+    """Draws in [low, high], and which to keep, so that those are normal.
+
+    They are drawn from a normal where a quarter of them fall inside; else uniformly,
+    and kept in proportion to the density, as far as that is not 0 beside the largest.
+    """
+    share = 0.5 * (math.erf(high / math.sqrt(2.0)) - math.erf(low / math.sqrt(2.0)))
+    if share > 0.25:
+        drawn = rng.normal(size=n)
+        return drawn, (drawn >= low) & (drawn <= high)
+    nearest = min(max(low, 0.0), high)
+    if nearest:
+        reach = 40.0 / abs(nearest)  # the density falls faster than e^-40 beyond
+        low, high = max(low, nearest - reach), min(high, nearest + reach)
+    drawn = rng.uniform(low, high, n)
+    return drawn, rng.exponential(size=n) >= 0.5 * (drawn**2 - nearest**2)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
@@ -94,7 +116,8 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     >>> constant_(tg.zeros(2), 3.0)
     tensor([3., 3.])
     """
-    tensor.array[...] = val
+    with there(tensor.array):
+        tensor.array[...] = val
     return tensor
 
 

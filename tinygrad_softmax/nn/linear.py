@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import ops
 from ..creation import zeros
+from ..ops.axes import check_axis
 from . import functional, init
 from .module import Module, Parameter
 
@@ -89,7 +90,7 @@ class Flatten(Module):
     def forward(self, input: Any) -> Any:
         shape, n = input.shape, input.ndim
         for axis in (self.start_dim, self.end_dim):
-            if not -n <= axis < max(n, 1):
+            if not -max(n, 1) <= axis < max(n, 1):
                 raise IndexError(
                     f"Flatten: axis {axis} is out of range for shape {shape}"
                 )
@@ -118,7 +119,7 @@ class Unflatten(Module):
         self.unflattened_size = tuple(unflattened_size)
 
     def forward(self, input: Any) -> Any:
-        shape, dim = input.shape, self.dim % input.ndim
+        shape, dim = input.shape, check_axis("Unflatten", self.dim, input)
         return ops.reshape(
             input, (*shape[:dim], *self.unflattened_size, *shape[dim + 1 :])
         )

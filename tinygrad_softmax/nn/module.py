@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from ..backends import resolve_device
+from ..backends import resolve_device, there
 from ..backends.dtypes import as_dtype, is_floating
 from ..creation import asarray
 from ..tensor import Tensor
@@ -68,18 +68,29 @@ class Module:
         return self.forward(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        before = vars(self).get(name)
-        if (
-            isinstance(before, Parameter)
-            and isinstance(value, Tensor)
-            and not isinstance(value, Parameter)
-        ):
-            raise TypeError(
-                f"{type(self).__name__}.{name} is a parameter, and was given a plain "
-                f"tensor, which no optimizer would train; mend: nn.Parameter(tensor), "
-                f"or under tg.no_grad(): module.{name} -= ..."
-            )
+        before, buffers = vars(self).get(name), vars(self).get("_buffer_names", {})
+        mine = f"{type(self).__name__}.{name}"
+        if isinstance(value, (Parameter, Module)):
+            buffers.pop(name, None)
+        elif value is not None:
+            given = f"was given a {type(value).__name__}"
+            if isinstance(before, Parameter):
+                raise TypeError(
+                    f"{mine} is a parameter, and {given}, which no optimizer would "
+                    "train; mend: nn.Parameter(tensor), or under tg.no_grad(): "
+                    f"module.{name} -= ..."
+                )
+            if isinstance(before, Module):
+                raise TypeError(f"{mine} is a module, and {given}")
+            if name in buffers and not isinstance(value, Tensor):
+                raise TypeError(
+                    f"{mine} is a buffer, and {given}; mend: tg.tensor(...)"
+                )
         object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        vars(self).get("_buffer_names", {}).pop(name, None)
 
     # -- what it holds --------------------------------------------------------------
 
@@ -87,9 +98,11 @@ class Module:
         """Keep a tensor (or None) as attribute `name`: it moves with the module.
 
         persistent: whether it is part of `state_dict`.
+
+        Raises KeyError for a name that is taken, empty or has a dot, as
+        `register_parameter` and `add_module` do.
         """
-        if name in vars(self) and name not in self._buffers():
-            raise KeyError(f"register_buffer: attribute {name!r} already exists")
+        self._check_name("register_buffer", name, name in self._buffers())
         if tensor is not None and not isinstance(tensor, Tensor):
             tensor = asarray(tensor)
         self._buffers()[name] = persistent
@@ -102,6 +115,8 @@ class Module:
                 f"register_parameter: {name} is a {type(param).__name__}; expected a "
                 "Parameter or None; mend: nn.Parameter(tensor)"
             )
+        known = isinstance(vars(self).get(name), Parameter)
+        self._check_name("register_parameter", name, known)
         setattr(self, name, param)
 
     def add_module(self, name: str, module: Module | None) -> None:
@@ -110,17 +125,24 @@ class Module:
             raise TypeError(
                 f"add_module: {name} is a {type(module).__name__}; expected a Module"
             )
+        known = isinstance(vars(self).get(name), Module)
+        self._check_name("add_module", name, known)
         setattr(self, name, module)
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules directly inside, in the order in which they were set."""
-        for name, value in list(vars(self).items()):
-            if isinstance(value, Module):
-                yield name, value
+        """The modules directly inside, in the order in which they were set.
+
+        One that is there twice comes once, under its first name.
+        """
+        seen: set[int] = set()
+        for name, module in self._own_modules():
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
 
     def children(self) -> Iterator[Module]:
         """The modules directly inside; one that is there twice comes once."""
-        return iter(dict.fromkeys(module for _, module in self.named_children()))
+        return (module for _, module in self.named_children())
 
     def named_modules(
         self, prefix: str = "", remove_duplicate: bool = True
@@ -160,21 +182,21 @@ class Module:
         """The module at a path such as "encoder.0"; "" is this one."""
         found: Any = self
         for name in filter(None, target.split(".")):
-            found = dict(found.named_children()).get(name)
+            found = dict(found._own_modules()).get(name)
             if found is None:
                 raise AttributeError(
                     f"{type(self).__name__} has no module {target!r}; its modules are "
-                    f"{', '.join(name for name, _ in self.named_modules() if name)}"
+                    f"{', '.join(path for path, _ in self._all_modules('') if path)}"
                 )
         return found
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a path such as "encoder.0.weight"."""
-        return self._at(target, dict(self.named_parameters(remove_duplicate=False)))
+        return self._lookup(target, dict(self.named_parameters(remove_duplicate=False)))
 
     def get_buffer(self, target: str) -> Tensor:
         """The buffer at a path such as "1.running_mean"."""
-        return self._at(target, dict(self.named_buffers(remove_duplicate=False)))
+        return self._lookup(target, dict(self.named_buffers(remove_duplicate=False)))
 
     # -- changing all of it -----------------------------------------------------------
 
@@ -218,7 +240,9 @@ class Module:
             if set_to_none:
                 parameter.grad = None
             elif parameter.grad is not None:
-                parameter.grad = Tensor(parameter.grad.array * 0)
+                with there(parameter.array):
+                    zeros = parameter.grad.array * 0
+                parameter.grad = Tensor(zeros)
 
     def to(self: Self, device: Any = None, dtype: Any = None) -> Self:
         """Move parameters, gradients and buffers; returns the module.
@@ -294,7 +318,13 @@ class Module:
         Raises:
             RuntimeError: keys are missing or unexpected, or shapes differ; the message
                 lists every one of them.
+            TypeError: it is no mapping, or holds what is no tensor.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f"load_state_dict: a {type(state_dict).__name__} was given; expected a "
+                "mapping from names to tensors"
+            )
         own = dict(self._state(""))
         missing = [key for key in own if key not in state_dict]
         unexpected = [key for key in state_dict if key not in own]
@@ -321,7 +351,8 @@ class Module:
             key: value.detach().to(own[key].device) for key, value in given.items()
         }
         for key, value in placed.items():
-            own[key].array[...] = value.array
+            with there(value.array):
+                own[key].array[...] = value.array
         return KeysReport(missing, unexpected)
 
     # -- showing it -------------------------------------------------------------------
@@ -332,7 +363,7 @@ class Module:
 
     def __repr__(self) -> str:
         """The modules inside, each with the number of its parameters."""
-        lines = [f"({name}): {child!r}" for name, child in self.named_children()]
+        lines = [f"({name}): {child!r}" for name, child in self._own_modules()]
         extra, name = self.extra_repr(), type(self).__name__
         count = _count(self)
         if not lines:
@@ -345,6 +376,23 @@ class Module:
     def _buffers(self) -> dict[str, bool]:
         """The names of its own buffers, and whether each is persistent."""
         return vars(self).setdefault("_buffer_names", {})
+
+    def _check_name(self, method: str, name: str, known: bool) -> None:
+        """Raise unless a name is free, or `known` to be of the same kind."""
+        if not isinstance(name, str):
+            raise TypeError(f"{method}: the name is {name!r}; expected a string")
+        if not name or "." in name:
+            raise KeyError(
+                f"{method}: the name is {name!r}; expected one that is not empty and "
+                "has no dot, which separates the names in a path"
+            )
+        if hasattr(self, name) and not known and vars(self).get(name, self) is not None:
+            raise KeyError(f"{method}: attribute {name!r} already exists")
+
+    def _own_modules(self) -> Iterator[tuple[str, Module]]:
+        for name, value in list(vars(self).items()):
+            if isinstance(value, Module):
+                yield name, value
 
     def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
         for name, value in list(vars(self).items()):
@@ -359,7 +407,7 @@ class Module:
     def _all_modules(self, prefix: str) -> Iterator[tuple[str, Module]]:
         """Every path to a module: two for one that is shared."""
         yield prefix, self
-        for name, child in self.named_children():
+        for name, child in self._own_modules():
             yield from child._all_modules(f"{prefix}.{name}" if prefix else name)
 
     def _named(
@@ -383,7 +431,7 @@ class Module:
                 if module._buffers()[name]:
                     yield start + name, buffer
 
-    def _at(self, target: str, found: dict[str, Any]) -> Any:
+    def _lookup(self, target: str, found: dict[str, Any]) -> Any:
         if target not in found:
             raise AttributeError(
                 f"{type(self).__name__} has nothing at {target!r}; it has "

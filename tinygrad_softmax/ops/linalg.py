@@ -8,6 +8,7 @@ from typing import Any
 from ..autograd import primitive
 from ..backends import backend_of, is_number, namespace
 from .arithmetic import multiply
+from .autocasting import lowered
 from .axes import check_array, check_axes, check_axis
 from .shaping import _reshape, expand_dims, moveaxis, permute_dims, reshape, swapaxes
 
@@ -66,7 +67,7 @@ def matmul(a, b):
             f"{'only' if b.ndim == 1 else 'last but one'} of the second "
             f"{b.shape[max(-2, -b.ndim)]}; mend: make them equal, perhaps with .T"
         )
-    return _matmul(a, b)
+    return _matmul(*lowered(a, b))
 
 
 @primitive(name="einsum")
@@ -121,7 +122,7 @@ def einsum(subscripts, *operands):
             [11., 25.]]))
     """
     check_array("einsum", *operands)
-    return _einsum(*operands, subscripts=_explicit(subscripts, operands))
+    return _einsum(*lowered(*operands), subscripts=_explicit(subscripts, operands))
 
 
 def _explicit(subscripts, operands):

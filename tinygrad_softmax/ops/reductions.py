@@ -306,7 +306,7 @@ def _(g, x, out, x_shape, axis):
     return _spread(scale, x_shape, axis) * x
 
 
-def norm(x, ord=2, axis=None, keepdims=False):
+def norm(x, ord: float = 2, axis=None, keepdims=False):
     """The vector norm over some axes (None: of all elements, Frobenius for a matrix).
 
     ord: 2 for the Euclidean norm, 1, inf, -inf, 0 (the number of non-zeros, without a

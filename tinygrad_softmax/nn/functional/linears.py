@@ -2,9 +2,46 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
+from ...autograd import primitive
+from ...backends import backend_of
+from ...ops.autocasting import lowered
+from ...ops.axes import check_array
+from ...ops.linalg import _matmul
+from ...ops.shaping import _reshape, swapaxes
+
 __all__ = ["linear"]
+
+
+@primitive(name="linear")
+def _linear(input, weight, bias=None):
+    out = backend_of(input).matmul(input, weight.T)
+    if bias is None:
+        return out
+    if out.dtype != bias.dtype:
+        return out + bias
+    out += bias  # nobody else holds it
+    return out
+
+
+@_linear.vjp("input")
+def _(g, weight):
+    return _matmul(g, weight)
+
+
+@_linear.vjp("weight")
+def _(g, input):
+    # Y = X W^T gives dW = dY^T X, one product of all rows.
+    n = prod(input.shape[:-1])
+    rows = _reshape(g, shape=(n, g.shape[-1]))
+    return _matmul(swapaxes(rows, 0, 1), _reshape(input, shape=(n, input.shape[-1])))
+
+
+@_linear.vjp("bias")
+def _(g):
+    return g
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
@@ -18,9 +55,19 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     Returns:
         Shape (..., out_features).
 
+    Raises:
+        ValueError: shapes that do not fit.
+
     >>> import tinygrad_softmax as tg
     >>> linear(tg.tensor([1.0, 2.0]), tg.tensor([[3.0, 4.0]]), tg.tensor([5.0]))
     tensor([16.])
     """
-    output = input @ weight.T
-    return output if bias is None else output + bias
+    check_array("linear", input, weight)
+    x, w = tuple(input.shape), tuple(weight.shape)
+    b = None if bias is None else tuple(bias.shape)
+    if not x or len(w) != 2 or x[-1] != w[1] or b not in (None, w[:1]):
+        raise ValueError(
+            f"linear: input, weight and bias have shapes {x}, {w} and {b}; expected "
+            "(..., in_features), (out_features, in_features) and (out_features,)"
+        )
+    return _linear(*lowered(input, weight, bias))

@@ -3,14 +3,13 @@
 The tensors are the model's `state_dict` under PyTorch's keys and shapes and nothing
 else, so that `torch.nn.Module.load_state_dict` takes them as they are. What is needed
 besides to label a new row (scaling, class and column names, layer sizes) is JSON in the
-file's metadata, where a float64 keeps every digit.
+file's metadata, where a float64 keeps every digit. (`tg.save` would add a tree of its
+own to it. This format is older, and says more than that there are some tensors.)
 """
 
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,11 @@ import numpy as np
 
 from .classifier import Classifier, make_model
 from .data import StandardScaler
-from .extras import require
+from .extras import MissingExtraError
+from .saving import CheckpointError
+from .saving.tensor_files import read_tensors, write_tensors
 
-__all__ = [
-    "ModelFileError",
-    "load_classifier",
-    "save_classifier",
-    "write_atomically",
-]
+__all__ = ["ModelFileError", "load_classifier", "save_classifier"]
 
 FORMAT = "tinygrad_softmax.classifier.v1"
 
@@ -42,7 +38,6 @@ def save_classifier(path: str | Path, classifier: Classifier) -> None:
         MissingExtraError: safetensors is not installed.
         OSError: the file cannot be written.
     """
-    safetensors = require("safetensors.numpy", "safetensors", "saving a model")
     state = classifier.model.state_dict()
     tensors = {
         key: np.ascontiguousarray(value.to("cpu").numpy())
@@ -60,7 +55,7 @@ def save_classifier(path: str | Path, classifier: Classifier) -> None:
         "scale": classifier.scaler.scale.tolist(),
     }
     metadata = {"format": FORMAT, "classifier": json.dumps(about, ensure_ascii=False)}
-    write_atomically(path, safetensors.save(tensors, metadata))
+    write_tensors(path, tensors, metadata)
 
 
 def load_classifier(path: str | Path) -> Classifier:
@@ -75,7 +70,7 @@ def load_classifier(path: str | Path) -> Classifier:
             message says which.
     """
     path = Path(path)
-    metadata, tensors = _read(path)
+    tensors, metadata = _read(path)
     if metadata.get("format") != FORMAT:
         raise ModelFileError(
             f"{path} holds tensors but no classifier of this library (its metadata has "
@@ -107,49 +102,24 @@ def load_classifier(path: str | Path) -> Classifier:
     return Classifier(model, sizes, scaler, columns, classes, target, source, held_out)
 
 
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file so that its name holds the old content or all of the new.
-
-    The content goes to a temporary file beside it, is forced to the disk, and takes
-    the name in one step; an interruption at any moment leaves no half-written file
-    under that name.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file."""
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    # The rename itself is on the disk once the folder is; Windows opens no folders.
-    with suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """The metadata and the tensors of a safetensors file."""
-    safetensors = require("safetensors", "safetensors", "loading a model")
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return file.metadata() or {}, tensors
+        return read_tensors(path)
     except FileNotFoundError:
         raise ModelFileError(
             f"there is no model file {path}: check the path, or make one with `train`"
         ) from None
-    # A dtype that NumPy lacks is a TypeError or an AttributeError, by its name.
-    except (safetensors.SafetensorError, OSError, TypeError, AttributeError) as error:
+    except MissingExtraError:
+        raise
+    except (
+        CheckpointError,
+        OSError,
+        ImportError,
+    ) as error:  # no ml_dtypes for bfloat16
+        why = str(error).removeprefix(f"{path} ")
         raise ModelFileError(
-            f"{path} is not a model file, or a damaged one ({error}): give a file that "
+            f"{path} is not a model file, or a damaged one ({why}): give a file that "
             f"`train` wrote"
         ) from None
 
