@@ -91,7 +91,7 @@ class MultiheadAttention(Module):
                 init.xavier_uniform_(value)
             elif name in ("bias_k", "bias_v"):
                 init.xavier_normal_(value)
-        if self.in_proj_bias is not None:
+        if self.out_proj.bias is not None:
             init.zeros_(self.out_proj.bias)
 
     def forward(
@@ -191,7 +191,7 @@ class MultiheadAttention(Module):
     def _with_more_keys(self, k: Any, v: Any) -> tuple[Any, Any, int]:
         """Keys and values with those of `add_bias_kv` and `add_zero_attn` appended."""
         shape, extra = (k.shape[0], self.num_heads, 1, self.head_dim), 0
-        if self.bias_k is not None:
+        if self.bias_k is not None and self.bias_v is not None:
             one = (1, self.num_heads, 1, self.head_dim)
             k, v = (
                 ops.concatenate([x, ops.broadcast_to(b.reshape(one), shape)], axis=2)

@@ -102,16 +102,13 @@ class _Layers(Module):
     def _direction(self, input: Any, place: str, states: tuple) -> tuple[Any, tuple]:
         """One layer in one direction: its outputs (T, N, H), and its final states."""
         weight, bias, hidden_bias = self._input_weights(place)
-        recurrent = self._at("weight_hh", place).T
+        recurrent = self._at("weight_hh", place)
         project = self._at("weight_hr", place)
-        project = None if project is None else project.T
         scores = _unstacked(functional.linear(input, weight, bias))
         backwards = place.endswith("_reverse")
         outputs = []
         for from_input in reversed(scores) if backwards else scores:
-            from_state = ops.matmul(states[0], recurrent)
-            if hidden_bias is not None:
-                from_state = from_state + hidden_bias
+            from_state = functional.linear(states[0], recurrent, hidden_bias)
             states = self.step(from_input, from_state, states, project)
             outputs.append(states[0])
         return ops.stack(outputs[::-1] if backwards else outputs), states
@@ -187,7 +184,7 @@ class _Layers(Module):
                 f"{name}: the input has shape {shape}; expected {form}, or "
                 f"(T, features), with {self.input_size} features and a step or more"
             )
-        check_dtype(name, input, self.weight_ih_l0)
+        check_dtype(name, input, self._at("weight_ih", "l0"))
 
     def _check_sizes(
         self, input_size: int, hidden_size: int, num_layers: int, dropout: float
@@ -354,7 +351,7 @@ class LSTM(_Layers):
         gates = from_input + from_state
         c = lstm_state(gates, states[1])
         h = lstm_output(gates, c)
-        return h if project is None else ops.matmul(h, project), c
+        return h if project is None else functional.linear(h, project), c
 
 
 class GRU(_Layers):

@@ -149,6 +149,7 @@ def _shared_heads(query: Any, key: Any, value: Any) -> tuple[Any, Any]:
 def _check_shapes(query: Any, key: Any, value: Any, mask: Any) -> None:
     q, k, v = (tuple(x.shape) for x in (query, key, value))
     expected = "expected (..., L, E), (..., S, E) and (..., S, Ev)"
+    lead: tuple[int, ...] = ()
     fits = min(len(q), len(k), len(v)) > 1 and q[-1] == k[-1] and k[-2] == v[-2]
     try:
         lead = np.broadcast_shapes(q[:-2], k[:-2], v[:-2])
