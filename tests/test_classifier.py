@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+from blobs import blobs
 from matplotlib import image
 
 import tinygrad_softmax as tg
@@ -25,16 +26,6 @@ from tinygrad_softmax.data import (
 )
 from tinygrad_softmax.figures import training_figure
 from tinygrad_softmax.training import Callback, DivergedError, History
-
-
-def blobs(rows: int = 120, classes: int = 3, seed: int = 0) -> LabelledRows:
-    """Clouds that overlap a little, one a class."""
-    rng = np.random.default_rng(seed)
-    target = np.arange(rows) % classes
-    centres = 2.0 * rng.normal(size=(classes, 2))
-    features = centres[target] + rng.normal(size=(rows, 2))
-    names = tuple(f"class {i}" for i in range(classes))
-    return LabelledRows("blobs", features, target, ("x", "y"), names, "kind")
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
+from blobs import blobs
 
 from tinygrad_softmax import extras
 from tinygrad_softmax.classifier import (
@@ -23,16 +24,6 @@ from tinygrad_softmax.classifier_file import (
     save_classifier,
 )
 from tinygrad_softmax.data import LabelledRows
-
-
-def blobs(rows: int = 120, classes: int = 3, seed: int = 0) -> LabelledRows:
-    """Clouds that overlap a little, one a class."""
-    rng = np.random.default_rng(seed)
-    target = np.arange(rows) % classes
-    centres = 2.0 * rng.normal(size=(classes, 2))
-    features = centres[target] + rng.normal(size=(rows, 2))
-    names = tuple(f"class {i}" for i in range(classes))
-    return LabelledRows("blobs", features, target, ("x", "y"), names, "kind")
 
 
 @pytest.fixture

@@ -210,7 +210,8 @@ def test_the_last_digit_is_the_processors(code, shown):
 def public_names() -> dict[str, object]:
     """What a user can name: `tg.name`, and `tg.room.name` for the public rooms."""
     found = {}
-    for room in ("", ".nn", ".nn.functional", ".optim", ".data", ".testing"):
+    rooms = ("", ".nn", ".nn.functional", ".nn.init", ".optim", ".optim.lr_scheduler")
+    for room in (*rooms, ".data", ".training", ".saving", ".testing"):
         module = importlib.import_module("tinygrad_softmax" + room)
         found |= {f"tg{room}.{name}": getattr(module, name) for name in module.__all__}
     return found

@@ -291,6 +291,7 @@ def test_its_state_is_saved_and_copied(device):
     del state["scale"]
     with pytest.raises(KeyError, match="missing keys: scale"):
         other.load_state_dict(state)
+    assert GradScaler("cpu", init_scale=1000.1).get_scale() == float(np.float32(1000.1))
     scaler.update(new_scale=32.0)
     assert scaler.get_scale() == 32
     scaler.set_growth_factor(3.0)

@@ -55,6 +55,21 @@ def test_dtypes_stay(kind, name, dtype, device):
                 assert value.dtype == (np.float32 if counts else p.dtype)
 
 
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_mixed_dtypes_stay_apart(kind, name, device):
+    dtypes = ["float32", "float64", "float32", "float16", "float64"]
+    parameters = [
+        nn.Parameter(p.detach().astype(dtype))
+        for p, dtype in zip(make_parameters(SHAPES, device), dtypes)
+    ]
+    train(parameters, make(kind, name, parameters), 2)
+    assert [p.dtype.name for p in parameters] == dtypes
+    bases = [id(p.array.base) for p in parameters]
+    assert bases[0] == bases[2]
+    assert bases[1] == bases[4]
+    assert len(set(bases)) == 3
+
+
 def test_a_zero_gradient_in_16_bits_does_no_harm(device):
     """(In float16 eps is 0: PyTorch's step is 0 / 0 here.)"""
     p = nn.Parameter(tg.tensor([1.0], "float16", device))

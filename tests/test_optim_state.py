@@ -297,6 +297,23 @@ def test_a_model_and_its_optimizer_are_copied_together(kind, name, copied, devic
     assert_equal(values(parameters), values(others))
 
 
+def test_what_is_flat_is_pickled_once():
+    p = make_parameters([(300, 300)])
+    optimizer = optim.Adam(p)
+    train(p, optimizer)
+    assert len(pickle.dumps(optimizer)) < 3.1 * p[0].array.nbytes  # p, and two averages
+
+
+def test_adagrad_has_its_state_from_the_start(device):
+    p = make_parameters([(2,)], device)
+    optimizer = optim.Adagrad(p, initial_accumulator_value=0.5)
+    entry = optimizer.state[p[0]]
+    assert {key: v.tolist() for key, v in entry.items()} == {
+        "step": 0,
+        "sum": [0.5, 0.5],
+    }
+
+
 def test_an_optimizer_copied_alone_has_parameters_of_its_own(device):
     parameters = make_parameters([(2,), (3,)], device)
     optimizer = optim.Adam(parameters)

@@ -15,12 +15,16 @@ import argparse
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn
+from tinygrad_softmax.data import (
+    CharDataset,
+    CharVocabulary,
+    DataLoader,
+    RandomSampler,
+    split_text,
+)
 from tinygrad_softmax.nn import functional
 
 
@@ -102,13 +106,10 @@ class GPT(nn.Module):
                 # What the blocks add up must not grow with their number.
                 nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * layers))
 
-    def forward(
-        self, idx: tg.Tensor, targets: tg.Tensor | None = None
-    ) -> tuple[tg.Tensor, tg.Tensor | None]:
-        """The scores (N, T, vocabulary), and the mean loss where targets are given.
+    def forward(self, idx: tg.Tensor) -> tg.Tensor:
+        """The scores of the next token at each place, shape (N, T, vocabulary).
 
-        idx: tokens, integers of shape (N, T), with T <= context; targets: the tokens
-            that come next, likewise.
+        idx: tokens, integers of shape (N, T), with T <= context.
         """
         length = idx.shape[1]
         if length > self.context:
@@ -119,11 +120,7 @@ class GPT(nn.Module):
         x = self.drop(self.tokens(idx) + self.places.weight[:length])
         for block in self.blocks:
             x = block(x)
-        logits = self.head(self.norm(x))
-        if targets is None:
-            return logits, None
-        rows = logits.reshape(-1, logits.shape[-1])
-        return logits, tg.softmax_cross_entropy(rows, targets.flatten())
+        return self.head(self.norm(x))
 
     def generate(
         self,
@@ -131,29 +128,24 @@ class GPT(nn.Module):
         max_new_tokens: int,
         temperature: float = 1.0,
         top_k: int | None = None,
-        generator: np.random.Generator | None = None,
     ) -> tg.Tensor:
         """`idx`, shape (N, T), with `max_new_tokens` more, drawn one after the other.
 
-        temperature: below 1 makes the likely likelier; 0 always takes the likeliest.
+        temperature: below 1 makes the likely likelier.
         top_k: draw among so many likeliest only.
-        generator: what is drawn from; by default a new one from `tg.manual_seed`.
         """
-        rng = generator or np.random.default_rng(int(tg.rand(1).item() * 2**53))
-        sequence = idx.numpy()
         with tg.no_grad():
             for _ in range(max_new_tokens):
-                seen = tg.tensor(sequence[:, -self.context :], device=idx.device)
-                scores = self(seen)[0][:, -1].numpy().astype(np.float64)
+                scores = self(idx[:, -self.context :])[:, -1] * (1.0 / temperature)
                 if top_k is not None:
-                    least = np.sort(scores, axis=1)[:, -top_k:][:, :1]
-                    scores[scores < least] = -np.inf
-                if temperature > 0:
-                    # The largest of score + Gumbel noise is a draw from the softmax.
-                    scores = scores / temperature + rng.gumbel(size=scores.shape)
-                chosen = scores.argmax(axis=1)
-                sequence = np.concatenate([sequence, chosen[:, None]], axis=1)
-        return tg.tensor(sequence, device=idx.device)
+                    least = tg.sort(scores, axis=1)[:, -top_k][:, None]
+                    scores = tg.where(scores < least, -math.inf, scores)
+                # A number below the sum of the first n probabilities draws the n-th.
+                below = tg.cumsum(tg.softmax(scores.astype("float64"), axis=1), axis=1)
+                drawn = tg.rand(len(idx), 1, dtype="float64", device=idx.device)
+                chosen = tg.argmax(below > drawn, axis=1)[:, None]
+                idx = tg.concatenate([idx, chosen], axis=1)
+        return idx
 
 
 def _start_as_gpt2(module: nn.Module) -> None:
@@ -164,25 +156,7 @@ def _start_as_gpt2(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-# -- the text ------------------------------------------------------------------------
-
-
-class Text:
-    """A text as numbers of characters; its last tenth is for validation."""
-
-    def __init__(self, text: str) -> None:
-        self.characters = sorted(set(text))
-        numbers = {character: i for i, character in enumerate(self.characters)}
-        self.numbers = numbers
-        encoded = np.array([numbers[c] for c in text])
-        cut = len(encoded) * 9 // 10
-        self.training, self.validation = encoded[:cut], encoded[cut:]
-
-    def encode(self, text: str) -> np.ndarray:
-        return np.array([[self.numbers[c] for c in text]])
-
-    def decode(self, numbers: np.ndarray) -> str:
-        return "".join(self.characters[i] for i in numbers)
+# -- training ------------------------------------------------------------------------
 
 
 def topics_of_python() -> str:
@@ -190,35 +164,6 @@ def topics_of_python() -> str:
     from pydoc_data.topics import topics
 
     return "".join(topics[name] for name in sorted(topics))
-
-
-def batch_of(
-    data: np.ndarray, size: int, context: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Random pieces of the text, and the same pieces one character later."""
-    starts = rng.integers(0, len(data) - context, size)
-    windows = starts[:, None] + np.arange(context + 1)
-    pieces = data[windows]
-    return pieces[:, :-1], pieces[:, 1:]
-
-
-def validation_loss(model: GPT, data: np.ndarray, batch: int = 64) -> float:
-    """The mean loss in nats a character, over the text in pieces of `context`."""
-    n = model.context
-    count = (len(data) - 1) // n
-    inputs = data[: count * n].reshape(count, n)
-    targets = data[1 : count * n + 1].reshape(count, n)
-    total = 0.0
-    model.eval()
-    with tg.no_grad():
-        for i in range(0, count, batch):
-            x, y = inputs[i : i + batch], targets[i : i + batch]
-            total += model(tg.tensor(x), tg.tensor(y))[1].item() * len(x)
-    model.train()
-    return total / count
-
-
-# -- training ------------------------------------------------------------------------
 
 
 @dataclass
@@ -231,61 +176,62 @@ class Plan:
     warmup: int = 50
     weight_decay: float = 0.1
 
-    def lr_at(self, step: int) -> float:
-        """Rising for `warmup` steps, then half a cosine down to a tenth."""
+    def factor(self, step: int) -> float:
+        """Of the learning rate: rising at first, then half a cosine down to a tenth."""
         if step < self.warmup:
-            return self.lr * (step + 1) / self.warmup
+            return (step + 1) / self.warmup
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.lr * (0.1 + 0.45 * (1.0 + math.cos(math.pi * done)))
+        return 0.1 + 0.45 * (1.0 + math.cos(math.pi * done))
 
 
-def train(model: GPT, text: Text, plan: Plan, seed: int = 0, report: int = 200) -> None:
-    """AdamW on random pieces of the text."""
-    rng = np.random.default_rng(seed)
+def trainer_for(model: GPT, plan: Plan) -> tg.Trainer:
+    """AdamW; matrices decay, and biases and the weights of norms do not."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim < 2]
     optimizer = tg.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": plan.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
+        [{"params": matrices}, {"params": others, "weight_decay": 0.0}],
         lr=plan.lr,
         betas=(0.9, 0.99),
+        weight_decay=plan.weight_decay,
     )
-    start = time.perf_counter()
-    for step in range(plan.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = plan.lr_at(step)
-        x, y = batch_of(text.training, plan.batch, model.context, rng)
-        _, loss = model(tg.tensor(x), tg.tensor(y))
-        optimizer.zero_grad()
-        loss.backward()
-        tg.optim.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        if step % report == 0 or step == plan.steps - 1:
-            seconds = time.perf_counter() - start
-            print(f"step {step:>5}  loss {loss.item():.3f}  {seconds:6.1f} s")
+    return tg.Trainer(
+        model,
+        optimizer,
+        tg.softmax_cross_entropy,
+        scheduler=tg.optim.lr_scheduler.LambdaLR(optimizer, plan.factor),
+        scheduler_interval="step",
+        clip_grad_norm=1.0,
+    )
 
 
-def main() -> Any:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="train for two minutes")
     full = parser.parse_args().full
     tg.manual_seed(0)
-    text = Text(topics_of_python())
+    text = topics_of_python()
+    vocabulary = CharVocabulary(text)
     if full:
-        model = GPT(len(text.characters))
-        plan = Plan(steps=1000)
+        model, plan = GPT(len(vocabulary)), Plan(steps=1000)
     else:
-        model = GPT(len(text.characters), context=32, width=32, layers=1)
+        model = GPT(len(vocabulary), context=32, width=32, layers=1)
         plan = Plan(steps=60, batch=16, lr=1e-2, warmup=10)
     print(model)
-    train(model, text, plan)
-    validation = text.validation if full else text.validation[:3000]
-    print(f"validation: {validation_loss(model, validation):.3f} nats a character")
-    start = tg.tensor(text.encode("The "))
-    drawn = model.generate(start, 300 if full else 40, temperature=0.8, top_k=20)
-    print(text.decode(drawn.numpy()[0]))
+    train_text, held_out = split_text(text)
+    train = CharDataset(train_text, model.context, vocabulary)
+    # Random pieces of the text; a tenth of the steps are called an epoch.
+    pieces = RandomSampler(train, True, num_samples=plan.steps // 10 * plan.batch)
+    trainer, start = trainer_for(model, plan), time.perf_counter()
+    history = trainer.fit(DataLoader(train, plan.batch, sampler=pieces), epochs=10)
+    print("training loss:", *(f"{loss:.2f}" for loss in history["loss"]))
+    print(f"{plan.steps} steps in {time.perf_counter() - start:.0f} s")
+    held_out = held_out if full else held_out[:3000]
+    test = CharDataset(held_out, model.context, vocabulary, stride=model.context)
+    measured = trainer.evaluate(DataLoader(test, 64))
+    print(f"held out: {measured['loss']:.3f} nats a character")
+    start_text = tg.tensor(vocabulary.encode("The ")[None])
+    drawn = model.eval().generate(start_text, 300 if full else 40, 0.8, top_k=20)
+    print(vocabulary.decode(drawn[0]))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ class NAdam(Optimizer):
 
     (T. Dozat, "Incorporating Nesterov Momentum into Adam", ICLR 2016 workshop.) State:
     "step", t; "mu_product", the product up to t, in float32 as in PyTorch (float64 if
-    that is the default dtype); "exp_avg", m; "exp_avg_sq", v.
+    that is the default dtype), also after loading, where PyTorch casts it to the
+    parameter's dtype; "exp_avg", m; "exp_avg_sq", v.
 
     Args:
         params: the parameters to update, or groups of them: see `Optimizer`.

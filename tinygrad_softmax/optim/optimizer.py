@@ -41,7 +41,8 @@ class Optimizer:
     earlier `state_dict()` of the model, keeps the old values. Writing to a parameter in
     place is seen, and so is a new `parameter.array` (`Module.to`): then the flat arrays
     are made anew, with the values and the state. A parameter without a gradient is left
-    exactly as it is.
+    exactly as it is. 16-bit parameters and their state are stored in 16 bits, and a
+    step computes in float32 and rounds once; PyTorch rounds after each operation.
 
     PyTorch's switches `foreach`, `fused`, `capturable` and `differentiable`, tensors as
     options, and its hooks are left out; a loaded state may have the switches.

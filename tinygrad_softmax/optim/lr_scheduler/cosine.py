@@ -51,8 +51,6 @@ class CosineAnnealingLR(LRScheduler):
         rates = self._group_lrs()
         if self._is_initial:
             return rates
-        if self._step_count == 1 and epoch > 0:
-            return self._get_closed_form_lr()
         if (epoch - 1 - period) % (2 * period) == 0:  # up from the lowest point
             rise = (1 - math.cos(math.pi / period)) / 2
             return [
