@@ -10,6 +10,8 @@ import pytest
 from op_kinks import KINKS
 
 import tinygrad_softmax as tg
+from tinygrad_softmax.backends import Backend
+from tinygrad_softmax.backends.numpy import NumpyBackend
 
 INF = np.inf
 SUBNORMAL = float(np.finfo(np.float64).smallest_subnormal)
@@ -199,6 +201,23 @@ def test_gelu_in_float16_far_out(approximate, device):
     value, slope = derivatives(lambda x: tg.gelu(x, approximate), x, 1)
     np.testing.assert_array_equal(value, np.array([0.0, 0.0, 41.0, 200.0]))
     np.testing.assert_array_equal(slope, [0.0, 0.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_gelu_in_blocks_is_the_reference_kernel(approximate, dtype):
+    """On the CPU it goes block by block; a block ends within the array."""
+    x = np.random.default_rng(0).normal(size=(300, 401)).astype(dtype)
+    for given in (x, x.T, x[:, ::2], x[:1]):
+        expected = Backend().gelu(given, approximate, True)
+        for found, wanted in zip(
+            NumpyBackend().gelu(given, approximate, True), expected, strict=True
+        ):
+            assert found.dtype == wanted.dtype
+            np.testing.assert_array_equal(found, wanted)
+        value, slope = NumpyBackend().gelu(given, approximate, False)
+        np.testing.assert_array_equal(value, expected[0])
+        assert slope is None
 
 
 def test_logaddexp_extremes(device):
