@@ -105,3 +105,44 @@ def test_what_the_gpt_draws_follows_the_seed_and_the_options(device):
     assert len({*drawn(1, temperature=50.0)}) > 4
     with pytest.raises(ValueError, match="17 tokens were given to a context of 16"):
         model(tg.zeros((1, 17), dtype="int64", device=device))
+
+
+def test_the_gpt_starts_knowing_nothing(device):
+    """Each of 8 tokens is about as likely: the loss is log 8."""
+    _, model = small_gpt(8, device)
+    rng = np.random.default_rng(0)
+    x, y = (tg.tensor(rng.integers(0, 8, (40, 16)), device=device) for _ in range(2))
+    loss = tg.softmax_cross_entropy(model(x), y)
+    np.testing.assert_allclose(loss.item(), np.log(8), rtol=0.02)
+
+
+def test_tied_weights_are_one_parameter():
+    _, free = small_gpt(8, "cpu")
+    _, tied = small_gpt(8, "cpu", tie_weights=True)
+    assert tied.head.weight is tied.tokens.weight
+    sizes = [sum(p.size for p in model.parameters()) for model in (free, tied)]
+    assert sizes[0] - sizes[1] == 8 * 32
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_draws_follow_the_softmax(temperature, device):
+    _, model = small_gpt(8, device)
+    with tg.no_grad():
+        model.head.weight *= 15.0
+    start = tg.ones((4000, 1), dtype="int64", device=device)
+    drawn = model.generate(start, 1, temperature).to("cpu").numpy()[:, 1]
+    found = np.bincount(drawn, minlength=8) / len(drawn)
+    scores = model(start[:1])[0, -1] * (1.0 / temperature)
+    probs = tg.softmax(scores).detach().to("cpu").numpy()
+    assert probs.max() > 0.3
+    np.testing.assert_allclose(found, probs, atol=0.03)
+
+
+def test_the_learning_rate_rises_and_falls():
+    plan = importlib.import_module("gpt").Plan(steps=100, warmup=10)
+    factors = [plan.factor(step) for step in range(101)]
+    assert factors[0] == 0.1
+    assert max(factors) == factors[10] == 1.0
+    np.testing.assert_allclose(factors[100], 0.1)
+    assert (np.diff(factors[:11]) >= 0).all()
+    assert (np.diff(factors[10:]) < 0).all()
