@@ -31,6 +31,7 @@ FLOORS = {
     "ops": 2,
     "tensor": 3,
     "creation": 3,
+    "clipping": 3.5,
     "nn": 4,
     "optim": 4,
     "data": 4,

@@ -66,7 +66,7 @@ def test_what_is_listed(kind):
     for add in (listed.append, lambda m: listed.insert(0, m)):
         with raises(TypeError, f"{kind.__name__} was given a int; expected a Module"):
             add(3)
-    with raises(TypeError, "was given a type; expected a Module; mend: call it"):
+    with raises(TypeError, "was given the class ReLU; expected a Module; mend: ReLU()"):
         listed[0] = nn.ReLU
     assert list(listed) == [b, c, d, a]
 

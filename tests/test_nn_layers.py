@@ -468,3 +468,15 @@ def test_what_is_not_checked_on_a_gpu_is_nan():
         half = tg.full(3, 0.5, device="cuda")
         loss = F.binary_cross_entropy(probs, half, reduction="none").numpy()
         assert np.isnan(loss).tolist() == [False, True, True]
+
+
+def test_linear_says_what_does_not_fit(device):
+    x, weight = tg.ones((3, 5), device=device), tg.ones((2, 4), device=device)
+    with pytest.raises(
+        ValueError, match=r"and None; expected .*of length 5, must have 4"
+    ):
+        F.linear(x, weight)
+    with pytest.raises(
+        ValueError, match=r"and \(3,\); expected .* and \(out_features,\)$"
+    ):
+        F.linear(x, tg.ones((2, 5), device=device), tg.ones(3, device=device))

@@ -467,3 +467,55 @@ def test_linear_on_any_shape(device):
     layer.reset_parameters()
     assert not np.array_equal(layer.weight.detach().numpy(), before)
     assert np.abs(layer.weight.detach().numpy()).max() <= 1 / math.sqrt(4)
+
+
+# -- what a beginner does ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("held", "text"),
+    [
+        ([nn.ReLU()], "Lists.held is a list that holds modules or parameters; they"),
+        ((1, nn.Parameter(np.ones(1))), "Lists.held is a tuple that holds modules"),
+        ({"a": nn.ReLU()}, "neither trained nor saved; mend: nn.ModuleDict(...)"),
+    ],
+)
+def test_modules_in_a_list_are_warned_of(held, text):
+    class Lists(nn.Module):
+        def __init__(self):
+            self.held = held
+
+    with pytest.warns(UserWarning, match=re.escape(text)) as warned:
+        model = Lists()
+    assert warned[0].filename == __file__
+    assert list(model.parameters()) == []
+
+
+def test_other_lists_are_nobodys_business():
+    module = nn.Module()
+    module.sizes, module.names, module.empty = [1, 2], {"a": 1}, ()
+    assert module.sizes == [1, 2]
+
+
+def test_attributes_may_have_any_name():
+    """What a module uses itself is not in the way of what a model calls its parts."""
+
+    class Free(nn.Module):
+        def __init__(self):
+            self._state, self._named, self._modules = 1, 2, 3
+            self._lookup, self._parameters = nn.Linear(1, 1), nn.Parameter(np.ones(1))
+
+    assert list(Free().state_dict()) == [
+        "_parameters", "_lookup.weight", "_lookup.bias",
+    ]  # fmt: skip
+
+
+def test_gradients_are_clipped_by_pytorchs_name():
+    model = nn.Linear(2, 2)
+    (model(tg.ones((1, 2))) * 100.0).sum().backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    assert norm.item() > 100
+    left = math.sqrt(sum(float((p.grad * p.grad).sum()) for p in model.parameters()))
+    assert left == pytest.approx(1.0, rel=1e-5)
+    nn.utils.clip_grad_value_(model.parameters(), 0.125)
+    assert max(float(p.grad.abs().max()) for p in model.parameters()) == 0.125

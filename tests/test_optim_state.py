@@ -79,6 +79,8 @@ def test_what_cannot_be_optimized_is_refused():
     p = tg.tensor([1.0], requires_grad=True)
     for kind in OPTIONS:
         make_it = getattr(optim, kind)
+        with pytest.raises(TypeError, match=f"{kind} got a Linear; expected its param"):
+            make_it(nn.Linear(1, 1))
         with pytest.raises(TypeError, match=f"{kind} got one Tensor; expected several"):
             make_it(p)
         with pytest.raises(ValueError, match=f"{kind} got no parameters; mend"):

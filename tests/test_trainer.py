@@ -812,6 +812,12 @@ def test_wrong_calls_are_refused():
     ):
         with pytest.raises(ValueError, match=text):
             wrong()
+    for parts in ((clouds(), None), ([clouds()[:]], clouds())):
+        with pytest.raises(TypeError, match=r"TensorDataset was given, .*; mend: D"):
+            trainer.fit(*parts, epochs=1)
+    other = optim.SGD(nn.Linear(1, 1).parameters())
+    with pytest.raises(ValueError, match=r"none of the model's.*; mend: SGD\(model\.p"):
+        Trainer(model, other)
     trainer.callbacks.append(EarlyStopping("val_f1"))
     with pytest.raises(ValueError, match="watches 'val_f1', which is not measured; th"):
         trainer.fit([clouds()[:]], epochs=1)

@@ -1,9 +1,6 @@
 """Models, with PyTorch's names, signatures, initial values and `state_dict` keys."""
 
-from . import (
-    functional,
-    init,
-)
+from . import functional, init, utils
 from .activation import (
     CELU,
     ELU,
@@ -200,4 +197,5 @@ __all__ = [
     "Unflatten",
     "functional",
     "init",
+    "utils",
 ]

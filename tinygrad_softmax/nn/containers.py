@@ -7,6 +7,7 @@ from operator import index as as_integer
 from typing import Any
 
 from .module import Module
+from .module_tree import own
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
 
@@ -73,7 +74,7 @@ class _Listed(Module):
         return self.extend(other)
 
     def _held(self) -> dict[str, Module]:
-        return dict(self._own_modules())
+        return dict(own(self, Module))
 
     def _part(self, chosen: list[tuple[str, Module]]) -> list[tuple[str, Module]]:
         """The names in a slice: numbered anew."""
@@ -165,7 +166,7 @@ class ModuleDict(Module):
 
     def __getitem__(self, key: str) -> Module:
         try:
-            return dict(self._own_modules())[key]
+            return dict(own(self, Module))[key]
         except KeyError:
             raise KeyError(
                 f"ModuleDict: there is no module {key!r}; it holds "
@@ -194,15 +195,15 @@ class ModuleDict(Module):
 
     def keys(self) -> list[str]:
         """The names, in order."""
-        return [name for name, _ in self._own_modules()]
+        return [name for name, _ in own(self, Module)]
 
     def values(self) -> list[Module]:
         """The modules, in order."""
-        return [module for _, module in self._own_modules()]
+        return [module for _, module in own(self, Module)]
 
     def items(self) -> list[tuple[str, Module]]:
         """(name, module), in order."""
-        return list(self._own_modules())
+        return list(own(self, Module))
 
     def update(self, modules: Any) -> None:
         """Add the modules of a mapping, or of pairs (name, module)."""
@@ -224,7 +225,10 @@ class ModuleDict(Module):
 def _module(holder: Module, module: Any) -> Module:
     if isinstance(module, Module):
         return module
-    raise TypeError(
-        f"{type(holder).__name__} was given a {type(module).__name__}; expected a "
-        f"Module" + ("; mend: call it, so that it is one" * isinstance(module, type))
-    )
+    holds = type(holder).__name__
+    if isinstance(module, type):
+        name = module.__name__
+        raise TypeError(
+            f"{holds} was given the class {name}; expected a Module; mend: {name}()"
+        )
+    raise TypeError(f"{holds} was given a {type(module).__name__}; expected a Module")

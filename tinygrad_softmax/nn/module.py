@@ -1,42 +1,28 @@
-"""`Module`, the base of every model, and `Parameter`, what it learns."""
+"""`Module`, the base of every model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from ..backends import resolve_device, there
 from ..backends.dtypes import as_dtype, is_floating
 from ..creation import asarray
 from ..tensor import Tensor
+from .module_tree import (
+    all_modules,
+    named,
+    own,
+    own_buffers,
+    own_parameters,
+    state_of,
+)
+from .parameter import Parameter
+from .state import KeysReport, copy_state, move, names_dtype
 
 __all__ = ["Module", "Parameter"]
 
 Self = TypeVar("Self", bound="Module")
-
-
-class Parameter(Tensor):
-    """A Tensor that a module owns and training changes: a leaf that wants a gradient.
-
-    What is computed from it is a Tensor. Shares memory with `data`, as PyTorch's does,
-    until an optimizer is made for it: the optimizer keeps its parameters in one buffer.
-
-    >>> Parameter(np.zeros(2)).requires_grad
-    True
-    """
-
-    __slots__ = ()
-
-    def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(asarray(data).array)
-        self.requires_grad_(requires_grad)
-
-
-class KeysReport(NamedTuple):
-    """What `load_state_dict` returns."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
 
 
 class Module:
@@ -86,6 +72,8 @@ class Module:
                 raise TypeError(
                     f"{mine} is a buffer, and {given}; mend: tg.tensor(...)"
                 )
+            if isinstance(value, (list, tuple, dict)):
+                _warn_of_hidden(mine, value)
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
@@ -135,7 +123,7 @@ class Module:
         One that is there twice comes once, under its first name.
         """
         seen: set[int] = set()
-        for name, module in self._own_modules():
+        for name, module in own(self, Module):
             if id(module) not in seen:
                 seen.add(id(module))
                 yield name, module
@@ -149,7 +137,7 @@ class Module:
     ) -> Iterator[tuple[str, Module]]:
         """This module (under `prefix`) and every one inside it, with its path."""
         seen: set[int] = set()
-        for name, module in self._all_modules(prefix):
+        for name, module in all_modules(self, prefix, Module):
             if not (remove_duplicate and id(module) in seen):
                 seen.add(id(module))
                 yield name, module
@@ -162,7 +150,7 @@ class Module:
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
         """Every parameter with its path, such as "0.weight"; a shared one once."""
-        return self._named(Module._own_parameters, prefix, recurse, remove_duplicate)
+        return named(_modules(self, prefix, recurse), own_parameters, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Every parameter, for an optimizer."""
@@ -172,7 +160,7 @@ class Module:
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
         """Every buffer with its path, such as "1.running_mean"."""
-        return self._named(Module._own_buffers, prefix, recurse, remove_duplicate)
+        return named(_modules(self, prefix, recurse), own_buffers, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """Every buffer."""
@@ -182,21 +170,25 @@ class Module:
         """The module at a path such as "encoder.0"; "" is this one."""
         found: Any = self
         for name in filter(None, target.split(".")):
-            found = dict(found._own_modules()).get(name)
+            found = dict(own(found, Module)).get(name)
             if found is None:
+                paths = (path for path, _ in all_modules(self, "", Module) if path)
                 raise AttributeError(
                     f"{type(self).__name__} has no module {target!r}; its modules are "
-                    f"{', '.join(path for path, _ in self._all_modules('') if path)}"
+                    f"{', '.join(paths)}"
                 )
         return found
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a path such as "encoder.0.weight"."""
-        return self._lookup(target, dict(self.named_parameters(remove_duplicate=False)))
+        return _lookup(
+            self, target, dict(self.named_parameters(remove_duplicate=False))
+        )
 
     def get_buffer(self, target: str) -> Tensor:
         """The buffer at a path such as "1.running_mean"."""
-        return self._lookup(target, dict(self.named_buffers(remove_duplicate=False)))
+        found = self.named_buffers(remove_duplicate=False)
+        return _lookup(self, target, dict(found))
 
     # -- changing all of it -----------------------------------------------------------
 
@@ -257,7 +249,7 @@ class Module:
         >>> nn.Linear(2, 1).to(dtype="float64").weight.dtype
         dtype('float64')
         """
-        if device is not None and (not isinstance(device, str) or _is_dtype(device)):
+        if device is not None and (not isinstance(device, str) or names_dtype(device)):
             device, dtype = None, device
         name = None if device is None else resolve_device(device)[1]
         wanted = None if dtype is None else as_dtype(dtype)
@@ -267,7 +259,7 @@ class Module:
                 "gradients; mend: float16, bfloat16, float32 or float64"
             )
         for tensor in (*self.parameters(), *self.buffers()):
-            _move(tensor, name, wanted)
+            move(tensor, name, wanted)
         return self
 
     def cpu(self: Self) -> Self:
@@ -303,7 +295,7 @@ class Module:
         """
         return {
             name: tensor if keep_vars else tensor.detach()
-            for name, tensor in self._state(prefix)
+            for name, tensor in state_of(all_modules(self, "", Module), prefix)
         }
 
     def load_state_dict(
@@ -325,35 +317,8 @@ class Module:
                 f"load_state_dict: a {type(state_dict).__name__} was given; expected a "
                 "mapping from names to tensors"
             )
-        own = dict(self._state(""))
-        missing = [key for key in own if key not in state_dict]
-        unexpected = [key for key in state_dict if key not in own]
-        given = {key: asarray(state_dict[key]) for key in own if key in state_dict}
-        wrong = [
-            f"{key} has shape {value.shape}, expected {own[key].shape}"
-            for key, value in given.items()
-            if value.shape != own[key].shape
-        ]
-        faults = [
-            f"{what}: {', '.join(keys)}"
-            for what, keys in (
-                ("missing keys", missing if strict else []),
-                ("unexpected keys", unexpected if strict else []),
-                ("wrong shapes", wrong),
-            )
-            if keys
-        ]
-        if faults:
-            raise RuntimeError(
-                f"load_state_dict of {type(self).__name__}: {'; '.join(faults)}"
-            )
-        placed = {
-            key: value.detach().to(own[key].device) for key, value in given.items()
-        }
-        for key, value in placed.items():
-            with there(value.array):
-                own[key].array[...] = value.array
-        return KeysReport(missing, unexpected)
+        own = dict(state_of(all_modules(self, "", Module), ""))
+        return copy_state(own, state_dict, strict, type(self).__name__)
 
     # -- showing it -------------------------------------------------------------------
 
@@ -363,7 +328,7 @@ class Module:
 
     def __repr__(self) -> str:
         """The modules inside, each with the number of its parameters."""
-        lines = [f"({name}): {child!r}" for name, child in self._own_modules()]
+        lines = [f"({name}): {child!r}" for name, child in own(self, Module)]
         extra, name = self.extra_repr(), type(self).__name__
         count = _count(self)
         if not lines:
@@ -389,79 +354,39 @@ class Module:
         if hasattr(self, name) and not known and vars(self).get(name, self) is not None:
             raise KeyError(f"{method}: attribute {name!r} already exists")
 
-    def _own_modules(self) -> Iterator[tuple[str, Module]]:
-        for name, value in list(vars(self).items()):
-            if isinstance(value, Module):
-                yield name, value
 
-    def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        for name, value in list(vars(self).items()):
-            if isinstance(value, Parameter):
-                yield name, value
-
-    def _own_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        for name in vars(self).get("_buffer_names", ()):
-            if vars(self).get(name) is not None:
-                yield name, vars(self)[name]
-
-    def _all_modules(self, prefix: str) -> Iterator[tuple[str, Module]]:
-        """Every path to a module: two for one that is shared."""
-        yield prefix, self
-        for name, child in self._own_modules():
-            yield from child._all_modules(f"{prefix}.{name}" if prefix else name)
-
-    def _named(
-        self, of: Callable, prefix: str, recurse: bool, remove_duplicate: bool
-    ) -> Iterator[tuple[str, Any]]:
-        seen: set[int] = set()
-        modules = self._all_modules(prefix) if recurse else [(prefix, self)]
-        for path, module in modules:
-            for name, value in of(module):
-                if not (remove_duplicate and id(value) in seen):
-                    seen.add(id(value))
-                    yield f"{path}.{name}" if path else name, value
-
-    def _state(self, prefix: str) -> Iterator[tuple[str, Tensor]]:
-        """Every path to a parameter or persistent buffer; `prefix` ends in a dot."""
-        for path, module in self._all_modules(""):
-            start = f"{prefix}{path}." if path else prefix
-            for name, parameter in module._own_parameters():
-                yield start + name, parameter
-            for name, buffer in module._own_buffers():
-                if module._buffers()[name]:
-                    yield start + name, buffer
-
-    def _lookup(self, target: str, found: dict[str, Any]) -> Any:
-        if target not in found:
-            raise AttributeError(
-                f"{type(self).__name__} has nothing at {target!r}; it has "
-                f"{', '.join(found) or 'none'}"
-            )
-        return found[target]
+def _modules(
+    module: Module, prefix: str, recurse: bool
+) -> Iterator[tuple[str, Module]]:
+    """This module and, with `recurse`, those inside it, by their paths."""
+    return all_modules(module, prefix, Module) if recurse else iter([(prefix, module)])
 
 
-def _is_dtype(text: str) -> bool:
-    try:
-        as_dtype(text)
-    except (TypeError, ImportError):
-        return text == "bfloat16"
-    return True
+def _warn_of_hidden(name: str, value: Any) -> None:
+    """Say that what is in a list is not found: the commonest mistake with modules."""
+    held = value.values() if isinstance(value, dict) else value
+    kinds = {Module if isinstance(x, Module) else type(x) for x in held}
+    if Module in kinds or Parameter in kinds:
+        import warnings
+
+        kind = type(value).__name__
+        better = "nn.ModuleDict" if kind == "dict" else "nn.ModuleList"
+        warnings.warn(
+            f"{name} is a {kind} that holds modules or parameters; they are not found "
+            f"there, so they will be neither trained nor saved; mend: {better}(...), "
+            "or an attribute for each parameter",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
-def _move(tensor: Tensor, device: str | None, dtype: Any) -> None:
-    """Put a parameter or a buffer elsewhere, under the same object."""
-    before = tensor.array
-    for each in (tensor, tensor.grad):
-        if each is None:
-            continue
-        moved = each.detach()
-        if device is not None:
-            moved = moved.to(device)
-        if dtype is not None and is_floating(moved.dtype):
-            moved = moved.astype(dtype)
-        each.array = moved.array
-    if tensor.node is not None and tensor.array is not before:
-        tensor.node.dtype = tensor.array.dtype
+def _lookup(module: Module, target: str, found: dict[str, Any]) -> Any:
+    if target not in found:
+        raise AttributeError(
+            f"{type(module).__name__} has nothing at {target!r}; it has "
+            f"{', '.join(found) or 'none'}"
+        )
+    return found[target]
 
 
 def _count(module: Module) -> str:

@@ -85,6 +85,11 @@ class Optimizer:
         self._flat_groups: list[FlatGroup] = []
         self.step_was_called = False  # asked by learning rate schedulers
         self.check_options(self.defaults)
+        if hasattr(params, "parameters"):
+            raise TypeError(
+                f"{name} got a {type(params).__name__}; expected its parameters; mend: "
+                f"model.parameters()"
+            )
         groups = list(params)
         if not groups:
             raise ValueError(

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..backends import resolve_device
+from ..data import Dataset
 from ..nn import Module
 from ..nn.functional import cross_entropy
 from ..ops import concatenate
@@ -75,8 +76,8 @@ class Trainer:
     Override `compute_loss` for batches that are not (inputs ..., target).
 
     Raises:
-        ValueError: an option that is out of range, or a scheduler_interval or precision
-            that is not known.
+        ValueError: an option that is out of range, a scheduler_interval or precision
+            that is not known, or an optimizer of another model.
 
     >>> from tinygrad_softmax import nn, optim
     >>> tg.manual_seed(0).state
@@ -114,6 +115,7 @@ class Trainer:
             scheduler_interval, accumulate_grad_batches, precision, checkpoint_every
         )
         self.model, self.optimizer, self.loss_fn = model, optimizer, loss_fn
+        _check_optimizer(model, optimizer)
         if not isinstance(metrics, Mapping):
             metrics = {each.__name__: each for each in metrics}
         self.metrics = dict(metrics)
@@ -175,6 +177,13 @@ class Trainer:
         """
         if epochs < 1:
             raise ValueError(f"fit: epochs was given as {epochs}; expected >= 1")
+        for batches in (train, validation):
+            if isinstance(batches, Dataset):
+                kind = type(batches).__name__
+                raise TypeError(
+                    f"fit: a {kind} was given, whose items are samples; expected "
+                    "batches; mend: DataLoader(dataset, batch_size=32, shuffle=True)"
+                )
         if resume is not None:
             self.load_checkpoint(resume)
         self._loader, self.epochs = train, epochs
@@ -448,6 +457,16 @@ def _check_options(
     ):
         if value < 1:
             raise ValueError(f"Trainer: {name} was given as {value}; expected >= 1")
+
+
+def _check_optimizer(model: Module, optimizer: Optimizer) -> None:
+    own = {id(each) for each in model.parameters()}
+    groups = optimizer.param_groups
+    if not any(id(each) in own for group in groups for each in group["params"]):
+        raise ValueError(
+            "Trainer: the optimizer has none of the model's parameters, so it would "
+            f"train nothing; mend: {type(optimizer).__name__}(model.parameters(), ...)"
+        )
 
 
 def _is_terminal() -> bool:

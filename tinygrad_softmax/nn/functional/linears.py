@@ -69,5 +69,10 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
         raise ValueError(
             f"linear: input, weight and bias have shapes {x}, {w} and {b}; expected "
             "(..., in_features), (out_features, in_features) and (out_features,)"
+            + (
+                f"; mend: the input's last axis, of length {x[-1]}, must have {w[1]}"
+                if x and len(w) == 2 and x[-1] != w[1]
+                else ""
+            )
         )
     return _linear(*lowered(input, weight, bias))

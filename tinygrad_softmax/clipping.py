@@ -1,4 +1,8 @@
-"""Gradients kept within bounds, in place."""
+"""Gradients kept within bounds, in place.
+
+Below both `optim` and `nn`, which do not import each other: PyTorch's name for it is
+`nn.utils`.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import backend_of, there
-from ..backends.dtypes import working_dtype
-from ..ops import to_device
-from ..tensor import Tensor
+from .backends import backend_of, there
+from .backends.dtypes import working_dtype
+from .ops import to_device
+from .tensor import Tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
