@@ -111,7 +111,12 @@ def test_random_split(n, lengths):
                 return "refused", bool(seen)
         return [len(part) for part in parts], bool(seen)
 
-    expected = split(theirs)
+    try:
+        expected = split(theirs)
+    except TypeError:  # floats that sum to n: PyTorch takes them for counts, and fails
+        mine = split(ours)[0]
+        assert mine == "refused" or sum(mine) == n
+        return
     # PyTorch warns of every empty part, and then may refuse the lengths.
     assert split(ours)[0] == expected[0]
     if expected[0] != "refused":
