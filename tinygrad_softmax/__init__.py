@@ -195,12 +195,6 @@ from .tensor import (
     Tensor,
 )
 
-if TYPE_CHECKING:
-    from . import data, nn, optim, training
-    from .optim import GradScaler
-    from .saving import CheckpointError, load, save
-    from .training import Trainer
-
 __version__ = "0.1.0"
 
 # Imported when first named, so that `import tinygrad_softmax` stays quick:
@@ -215,17 +209,24 @@ _LATER: dict[str, str] = {
 }
 
 
-def __getattr__(name: str):
-    """Import a room, or what one holds, the first time that it is named (PEP 562)."""
-    from importlib import import_module
+if TYPE_CHECKING:
+    from . import data, nn, optim, training
+    from .optim import GradScaler
+    from .saving import CheckpointError, load, save
+    from .training import Trainer
+else:
 
-    if name in _ROOMS:
-        return import_module(f".{name}", __name__)
-    if name in _LATER:
-        found = getattr(import_module(f".{_LATER[name]}", __name__), name)
-        globals()[name] = found
-        return found
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str):
+        """Import a room, or what one holds, when it is first named (PEP 562)."""
+        from importlib import import_module
+
+        if name in _ROOMS:
+            return import_module(f".{name}", __name__)
+        if name in _LATER:
+            found = getattr(import_module(f".{_LATER[name]}", __name__), name)
+            globals()[name] = found
+            return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
