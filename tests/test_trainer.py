@@ -17,8 +17,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn, optim, training
-from tinygrad_softmax.data import DataLoader, TensorDataset
-from tinygrad_softmax.nn.functional import cross_entropy, mse_loss
+from tinygrad_softmax.backends.random import default_generator
+from tinygrad_softmax.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    TensorDataset,
+)
+from tinygrad_softmax.nn.functional import cross_entropy, dropout, mse_loss
 from tinygrad_softmax.optim import lr_scheduler
 from tinygrad_softmax.saving import CheckpointError
 from tinygrad_softmax.training import (
@@ -623,6 +630,261 @@ def test_ctrl_c_while_measuring(tmp_path):
     assert_identical(resumed[1], expected[1])
 
 
+class Stream(IterableDataset):
+    """Samples one after the other, of a length that is not known."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __iter__(self):
+        return (self.dataset[i] for i in range(len(self.dataset)))
+
+
+LOADERS = {
+    "a stream": lambda data: DataLoader(Stream(data), 8),
+    "a sampler of its own": lambda data: DataLoader(
+        data, 8, sampler=RandomSampler(data), generator=tg.Generator(1)
+    ),
+    "a sampler with a generator": lambda data: DataLoader(
+        data, 8, sampler=RandomSampler(data, generator=tg.Generator(2)),
+        generator=tg.Generator(1),
+    ),
+    "batches of a sampler": lambda data: DataLoader(
+        data, batch_sampler=BatchSampler(RandomSampler(data), 8, True)
+    ),
+    "shuffled by the default": lambda data: DataLoader(data, 8, shuffle=True),
+    "shuffled by its own": lambda data: DataLoader(
+        data, 8, shuffle=True, generator=tg.Generator(4)
+    ),
+}  # fmt: skip
+SCHEDULERS = {
+    "none": lambda optimizer: None,
+    "MultiStepLR": lambda optimizer: lr_scheduler.MultiStepLR(optimizer, [1, 3]),
+    "SequentialLR": lambda optimizer: lr_scheduler.SequentialLR(
+        optimizer,
+        [
+            lr_scheduler.LinearLR(optimizer, total_iters=2),
+            lr_scheduler.MultiStepLR(optimizer, [1]),
+        ],
+        [2],
+    ),
+    "ReduceLROnPlateau": lambda optimizer: lr_scheduler.ReduceLROnPlateau(
+        optimizer, patience=0, threshold=0.5
+    ),
+}
+
+
+class InMeasuring:
+    """Validation batches that press Ctrl-C in the n-th epoch, after the first batch."""
+
+    def __init__(self, loader, epoch):
+        self.loader, self.left = loader, epoch
+        if hasattr(loader, "state_dict"):
+            self.state_dict = loader.state_dict
+            self.load_state_dict = loader.load_state_dict
+
+    def __iter__(self):
+        self.left -= 1
+        for i, batch in enumerate(self.loader):
+            if i == 1 and self.left == 0:
+                signal.raise_signal(signal.SIGINT)
+            yield batch
+
+
+def another_run(
+    path, device, *, press=(), resume=False, train="shuffled by the default",
+    validation="shuffled by its own", scheduler="none", in_measuring=0, same=False,
+):  # fmt: skip
+    """(history, weights, state of the default generator) at the end of a run."""
+    tg.manual_seed(3)
+
+    class Noisy(nn.Module):
+        """With a generator of its own, and a base that is not trained."""
+
+        def __init__(self):
+            self.base, self.head = nn.Linear(2, 6), nn.Linear(6, CLASSES)
+            self.noise = tg.Generator(9)
+
+        def forward(self, x):
+            x = dropout(self.base(x), 0.3, self.training, generator=self.noise)
+            return self.head(x)
+
+    class Weighted(nn.Module):
+        """A loss that learns too."""
+
+        def __init__(self):
+            self.scale = nn.Parameter(tg.ones(1))
+
+        def forward(self, output, target):
+            scale = self.scale.sum()
+            return cross_entropy(output * scale, target) + 0.1 * scale * scale
+
+    model, loss = Noisy(), Weighted()
+    optimizer = optim.Adam([*model.head.parameters(), *loss.parameters()], lr=0.05)
+    trainer = Trainer(
+        model,
+        optimizer,
+        loss,
+        device=device,
+        scheduler=SCHEDULERS[scheduler](optimizer),
+        clip_grad_norm=0.5,
+        callbacks=[CtrlC(*press)],
+        checkpoint=path,
+        progress=False,
+    )
+    batches = LOADERS[train](clouds(device))
+    measured = batches if same else LOADERS[validation](clouds(device, seed=5))
+    trainer.fit(
+        batches,
+        measured if same else InMeasuring(measured, in_measuring),
+        epochs=5,
+        resume=path if resume else None,
+    )
+    weights = weights_of(model) | {f"loss {k}": v for k, v in weights_of(loss).items()}
+    return trainer.history.state_dict(), weights, default_generator.state
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"train": name} for name in LOADERS),
+        *({"validation": name} for name in LOADERS),
+        *({"scheduler": name} for name in SCHEDULERS),
+        {"same": True},
+        {"same": True, "train": "shuffled by its own"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("moment", [("on_step_end", 8), ("on_epoch_end", 2), "val"])
+def test_so_it_is_whatever_the_parts_are(tmp_path, device, options, moment):
+    path = tmp_path / "checkpoint.safetensors"
+    expected = another_run(None, device, **options)
+    how = {"in_measuring": 3} if moment == "val" else {"press": moment}
+    if moment == "val" and options.get("same"):
+        return  # its batches can't press
+    with pytest.raises(KeyboardInterrupt):
+        another_run(path, device, **how, **options)
+    resumed = another_run(path, device, resume=True, **options)
+    assert resumed[0] == expected[0]
+    assert_identical(resumed[1], expected[1])
+    assert resumed[2] == expected[2]
+
+
+def test_measuring_on_the_training_batches_begins_anew(tmp_path):
+    """Ctrl-C while the very loader that is trained on is measured."""
+    path = tmp_path / "checkpoint.safetensors"
+
+    def fit(press, resume):
+        tg.manual_seed(0)
+        model = nn.Linear(2, CLASSES)
+        loader = DataLoader(clouds(), 8, shuffle=True, generator=tg.Generator(4))
+        seen = []
+
+        class Pressing(Trainer):
+            def compute_loss(self, batch):
+                if not self.model.training and self.epoch == 1:
+                    seen.append(batch)
+                    if press and len(seen) == 3:
+                        signal.raise_signal(signal.SIGINT)
+                return super().compute_loss(batch)
+
+        trainer = Pressing(
+            model, optim.SGD(model.parameters(), 0.1), checkpoint=path, progress=False
+        )
+        trainer.fit(loader, loader, epochs=3, resume=path if resume else None)
+        return dict(trainer.history), weights_of(model)
+
+    expected = fit(False, False)
+    with pytest.raises(KeyboardInterrupt):
+        fit(True, False)
+    resumed = fit(False, True)
+    assert resumed[0] == expected[0]
+    assert_identical(resumed[1], expected[1])
+
+
+def test_ctrl_c_at_the_very_end_is_not_lost(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    model = nn.Linear(2, CLASSES)
+    trainer = Trainer(
+        model,
+        optim.SGD(model.parameters()),
+        callbacks=[CtrlC("on_epoch_end", 2)],
+        checkpoint=path,
+        progress=False,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(DataLoader(clouds(), 22), epochs=2)
+    assert tg.load(path)["epoch"] == 2
+
+
+def test_a_stream_has_no_length(device):
+    model = nn.Linear(2, CLASSES, device=device)
+    trainer = Trainer(model, optim.SGD(model.parameters()), progress=False)
+    trainer.fit(DataLoader(Stream(clouds(device)), 8), epochs=2)
+    assert (trainer.step, trainer.batches) == (12, None)
+
+
+def test_what_the_optimizer_has_not_is_left_alone(device):
+    """Its gradients neither add up nor count in the norm."""
+    model = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, CLASSES)).to(device)
+    base = weights_of(model[0])
+    trainer = Trainer(
+        model,
+        optim.SGD(model[1].parameters(), lr=1.0),
+        clip_grad_norm=0.01,
+        progress=False,
+    )
+    for _ in range(5):
+        before = weights_of(model[1])
+        trainer.fit([clouds(device)[:]], epochs=trainer.epoch + 1)
+        after = weights_of(model[1])
+        moved = np.concatenate([(after[k] - before[k]).ravel() for k in before])
+        np.testing.assert_allclose(np.linalg.norm(moved), 0.01, rtol=1e-3)
+    assert_identical(weights_of(model[0]), base)
+
+
+def test_a_step_that_is_left_out_moves_no_rate():
+    """The first steps of float16 overflow: the scale is too large."""
+    tg.manual_seed(0)
+    model = nn.Linear(2, CLASSES)
+    optimizer = optim.SGD(model.parameters(), lr=1e-3)
+    trainer = Trainer(
+        model,
+        optimizer,
+        lambda output, target: cross_entropy(output * 100.0, target),
+        scheduler=lr_scheduler.StepLR(optimizer, 1, gamma=0.5),
+        scheduler_interval="step",
+        precision="float16",
+        progress=False,
+    )
+    scales = []
+
+    class Watch(Callback):
+        def on_step_end(self, trainer, loss):
+            scales.append(trainer.scaler.get_scale())
+
+    trainer.callbacks.append(Watch())
+    trainer.fit(DataLoader(clouds(), 4), epochs=1)
+    left_out = sum(b < a for a, b in zip([65536.0, *scales], scales))
+    assert 0 < left_out < len(scales) == 11
+    assert optimizer.param_groups[0]["lr"] == 1e-3 * 0.5 ** (11 - left_out)
+
+
+def test_a_second_fit_does_not_stay_stopped():
+    model = nn.Linear(2, CLASSES)
+    trainer = Trainer(
+        model,
+        optim.SGD(model.parameters(), lr=0.1),
+        callbacks=[Measured(*[1.0] * 9), EarlyStopping(patience=1)],
+        progress=False,
+    )
+    loader = DataLoader(clouds(), 22)
+    trainer.fit(loader, loader, epochs=9)
+    assert trainer.epoch == 3
+    trainer.fit(loader, loader, epochs=9)
+    assert trainer.epoch == 4
+
+
 def test_a_second_ctrl_c_does_not_wait():
     model, steps = nn.Linear(2, CLASSES), []
 
@@ -714,10 +976,14 @@ def test_another_run_s_checkpoint_is_refused(tmp_path):
     trainer(nn.Linear(2, CLASSES)).load_checkpoint(path)
     with pytest.raises(RuntimeError, match=r"wrong shapes: weight has shape \(3, 2\)"):
         trainer(nn.Linear(5, CLASSES)).load_checkpoint(path)
-    with pytest.raises(ValueError, match="has no scaler, and this run has one; mend"):
+    with pytest.raises(ValueError, match="the scaler was none and is GradScaler; mend"):
         trainer(model, precision="float16").load_checkpoint(path)
-    with pytest.raises(ValueError, match="has 0 callbacks, and this run has 1; mend"):
-        trainer(model, callbacks=[Callback()]).load_checkpoint(path)
+    with pytest.raises(ValueError, match="the callbacks was none and is EarlyStopping"):
+        trainer(model, callbacks=[EarlyStopping()]).load_checkpoint(path)
+    trainer(model, callbacks=[Callback(), TensorBoard(tmp_path)]).load_checkpoint(path)
+    adam = Trainer(model, optim.Adam(model.parameters()), progress=False)
+    with pytest.raises(ValueError, match="run: the optimizer was SGD and is Adam"):
+        adam.load_checkpoint(path)
     tg.save({"a": 1}, path)
     with pytest.raises(CheckpointError, match="is no checkpoint of a Trainer"):
         trainer(model).load_checkpoint(path)
@@ -726,6 +992,75 @@ def test_another_run_s_checkpoint_is_refused(tmp_path):
     tg.save(state, path)
     with pytest.raises(CheckpointError, match="damaged checkpoint: it lacks 'step'"):
         trainer(model).load_checkpoint(path)
+
+
+DAMAGES = {
+    "callbacks": 5,
+    "model": 3,
+    "means": 4,
+    "history": {"loss": 3},
+    "epoch": "x",
+    "step": -1,
+    "batch": True,
+    "should_stop": 0,
+    "loader": "zzz",
+    "rng": ["a", "b"],
+    "optimizer": {"state": {}},
+    "scheduler": {"last_epoch": 3},
+    "classes": None,
+    "generators": [],
+    "validation": 1,
+}
+
+
+@pytest.mark.parametrize("key", DAMAGES)
+def test_a_damaged_checkpoint_is_one_error_and_changes_nothing(key, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+
+    def trainer(lr):
+        model = network()
+        optimizer = optim.Adam(model.parameters(), lr)
+        scheduler = lr_scheduler.StepLR(optimizer, 1)
+        made = Trainer(model, optimizer, scheduler=scheduler, progress=False)
+        made.fit(DataLoader(clouds(), 22), epochs=2)
+        return made
+
+    state = trainer(0.1).state_dict()
+    state[key] = DAMAGES[key]
+    tg.save(state, path)
+    other = trainer(0.2)
+    before, random = weights_of(other.model), tg.manual_seed(5).state
+    rates = [group["lr"] for group in other.optimizer.param_groups]
+    with pytest.raises(CheckpointError):
+        other.load_checkpoint(path)
+    assert_identical(weights_of(other.model), before)
+    assert [group["lr"] for group in other.optimizer.param_groups] == rates
+    assert other.epoch == 2
+    assert default_generator.state == random
+
+
+def test_a_refused_run_changes_nothing(tmp_path):
+    """Also where it is found out late: another model, after the callbacks were read."""
+    path = tmp_path / "checkpoint.safetensors"
+
+    def trainer(width):
+        model = nn.Linear(2, width)
+        stopping = EarlyStopping("loss")
+        made = Trainer(
+            model, optim.SGD(model.parameters()), callbacks=[stopping], progress=False
+        )
+        return made, stopping
+
+    one, stopping = trainer(CLASSES)
+    one.fit([clouds()[:]], epochs=2)
+    one.save_checkpoint(path)
+    other, waiting = trainer(CLASSES + 1)
+    before = waiting.state_dict()
+    with pytest.raises(RuntimeError, match="wrong shapes"):
+        other.load_checkpoint(path)
+    assert waiting.state_dict() == before
+    assert stopping.best < math.inf
+    assert (other.epoch, len(other.history)) == (0, 0)
 
 
 # -- on a device ------------------------------------------------------------------

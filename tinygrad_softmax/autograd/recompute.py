@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..backends.dtypes import autocast_dtypes
 from ..backends.random import States, noting_draws, repeating_draws
-from .graph import Node, Variable, enable_grad, is_grad_enabled, next_order
+from .graph import Node, Variable, enable_grad, is_grad_enabled, next_order, setting
 from .rules import Plan
 from .walk import gradients
 
@@ -14,10 +15,10 @@ from .walk import gradients
 def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
     """f(*args), keeping nothing of what happens inside it for backward.
 
-    Backward runs f again (every generator draws the same again) and differentiates
-    that: memory for one more forward pass. Exact, and of any order. f may use other
-    tensors than its arguments; their gradients arrive too. f must compute the same
-    again.
+    Backward runs f again (with the same draws, and as it was under `tg.autocast`) and
+    differentiates that: memory for one more forward pass. Exact, and of any order. f
+    may use other tensors than its arguments; their gradients arrive too. f must compute
+    the same again.
 
     f: returns a tensor, or a tuple of tensors; of a tuple, f is run again once for each
         tensor that receives a gradient.
@@ -84,6 +85,7 @@ class _Replay:
 
     def __init__(self, f: Callable, states: States, output: int | None) -> None:
         self.f, self.states, self.output = f, states, output
+        self.autocast = autocast_dtypes.get()
         self.positions: tuple[int, ...] = ()
         self.residual: tuple[bool, ...] = ()
         self.names: tuple[str, ...] = ()
@@ -100,7 +102,8 @@ class _Replay:
 
     def formula(self, g: Any, frontier: tuple[Node, ...], *kept: Any) -> tuple:
         args = [x if wrap is None else wrap(x, node) for wrap, x, node in kept]
-        with repeating_draws(self.states), enable_grad():
+        casting = setting(autocast_dtypes, self.autocast)
+        with repeating_draws(self.states), enable_grad(), casting:
             out = self.f(*args)
         out = out if self.output is None else out[self.output]
         record = isinstance(g, Variable)

@@ -6,6 +6,10 @@ Every dtype here is a plain `numpy.dtype`, on the CPU and on the GPU alike.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
 import numpy as np
 
 float16 = np.dtype("float16")
@@ -25,6 +29,9 @@ bfloat16 = "bfloat16"  # a name: see as_dtype
 _NAMES = ("float16", "float32", "float64", "bfloat16", "int8", "int16", "int32",
           "int64", "uint8", "uint16", "uint32", "uint64", "bool")  # fmt: skip
 _default = float32
+# The 16-bit dtype of products by kind of device, under `tg.autocast`.
+autocast_dtypes: ContextVar[Mapping[str, Any] | None]
+autocast_dtypes = ContextVar("autocast", default=None)
 
 
 def as_dtype(dtype) -> np.dtype:

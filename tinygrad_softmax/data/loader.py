@@ -136,12 +136,13 @@ class DataLoader:
         self._resume: dict[str, Any] | None = None
 
     def _ordering_generator(self) -> Generator | None:
-        """The generator that orders an epoch: this loader's, else its sampler's."""
+        """The generator that orders an epoch: the sampler's, where one was given."""
         inner = getattr(self.batch_sampler, "sampler", None)
-        for each in (self, self.sampler, self.batch_sampler, inner):
-            found = getattr(each, "generator", None)
-            if isinstance(found, Generator):
-                return found
+        for each in (self.sampler, inner, self.batch_sampler):
+            if each is not None and not isinstance(each, SequentialSampler):
+                found = getattr(each, "generator", None)
+                if isinstance(found, Generator) or hasattr(each, "generator"):
+                    return found
         return None
 
     def __len__(self) -> int:

@@ -8,17 +8,14 @@ here: those of 16-bit inputs are computed in float32, and are float32, in any ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ContextDecorator
-from contextvars import ContextVar
 from typing import Any
 
 from ..autograd.core_ops import cast
 from ..backends import backend_of
-from ..backends.dtypes import as_dtype, float32, is_half
+from ..backends.dtypes import as_dtype, autocast_dtypes, float32, is_half
 
-_autocast: ContextVar[Mapping[str, Any] | None] = ContextVar("autocast", default=None)
-_dtype_by_device = _autocast.get
+_dtype_by_device = autocast_dtypes.get
 
 
 class autocast(ContextDecorator):  # noqa: N801  (PyTorch's name; also a decorator)
@@ -70,11 +67,11 @@ class autocast(ContextDecorator):  # noqa: N801  (PyTorch's name; also a decorat
         dtypes.pop(self._device, None)
         if self._dtype is not None:
             dtypes[self._device] = self._dtype
-        self._tokens.append(_autocast.set(dtypes))
+        self._tokens.append(autocast_dtypes.set(dtypes))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        _autocast.reset(self._tokens.pop())
+        autocast_dtypes.reset(self._tokens.pop())
 
 
 def lowered(*inputs: Any) -> tuple[Any, ...]:

@@ -166,9 +166,10 @@ class FlatParameters:
 
     # -- a step -----------------------------------------------------------------------
 
-    def step(self, optimizer: Optimizer, group: dict[str, Any]) -> None:
-        """Update every parameter that has a gradient."""
-        grads = self.flat_gradients()
+    def step(
+        self, optimizer: Optimizer, group: dict[str, Any], grads: list[Array | None]
+    ) -> None:
+        """Update every parameter that has a gradient: `flat_gradients()`."""
         with self.backend.on(self.device):
             for start, stop in self.find_runs(grads):
                 is_first = self.entries[start] is None

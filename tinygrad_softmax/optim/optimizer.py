@@ -218,9 +218,13 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         self.step_was_called = True
-        for group, flat_group in zip(self.param_groups, self._laid_out()):
-            for flat in flat_group.flats:
-                flat.step(self, group)
+        pairs = [
+            (group, flat, flat.flat_gradients())  # all of them checked beforehand
+            for group, flat_group in zip(self.param_groups, self._laid_out())
+            for flat in flat_group.flats
+        ]
+        for group, flat, grads in pairs:
+            flat.step(self, group, grads)
         return loss
 
     @property

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..backends import resolve_device
-from ..data import Dataset
 from ..nn import Module
 from ..nn.functional import cross_entropy
 from ..ops import concatenate
@@ -21,13 +19,14 @@ from ..ops.autocasting import autocast
 from ..optim import GradScaler, Optimizer, clip_grad_norm_, clip_grad_value_
 from ..optim.lr_scheduler import ReduceLROnPlateau
 from ..tensor import Tensor
-from .batches import Evaluating, moved, samples_in
+from .batches import Evaluating, Source, moved, samples_in
 from .callbacks import Callback
+from .checks import check_batches, check_optimizer, check_options
 from .history import History
 from .interruption import Interruption, deferred_interrupt
 from .metrics import Means
 from .progress import ProgressBar
-from .resuming import FORMAT, restore, state_of
+from .resuming import checked, places_of, restore, state_of
 
 __all__ = ["DivergedError", "Trainer"]
 
@@ -111,11 +110,11 @@ class Trainer:
         checkpoint_every: int = 1,
         progress: bool | None = None,
     ) -> None:
-        _check_options(
+        check_options(
             scheduler_interval, accumulate_grad_batches, precision, checkpoint_every
         )
         self.model, self.optimizer, self.loss_fn = model, optimizer, loss_fn
-        _check_optimizer(model, optimizer)
+        self._not_optimized = check_optimizer(model, optimizer)
         if not isinstance(metrics, Mapping):
             metrics = {each.__name__: each for each in metrics}
         self.metrics = dict(metrics)
@@ -123,6 +122,8 @@ class Trainer:
         self.monitor = monitor
         if device is not None:
             model.to(device)
+            if isinstance(loss_fn, Module):  # its class weights
+                loss_fn.to(device)
         first = next(model.parameters(), None)
         self._backend, self.device = resolve_device(
             device if first is None else first.device
@@ -147,9 +148,9 @@ class Trainer:
         self.finished = False  # whether fit came to its end
         self._means = Means()
         self._trained = False  # whether only the measuring of this epoch is left
-        self._loader: Any = None  # the training batches
-        self._loader_state: dict[str, Any] | None = None  # of the run to go on with
-        self._resumed = False  # whether a checkpoint was read since the last fit
+        self._source = self._validation = Source(())  # where batches come from
+        self._before_measuring: dict[str, Any] | None = None  # places, see resuming
+        self._resumed: Mapping[str, Any] | None = None  # what was read since last fit
 
     # -- training ---------------------------------------------------------------------
 
@@ -177,28 +178,28 @@ class Trainer:
         """
         if epochs < 1:
             raise ValueError(f"fit: epochs was given as {epochs}; expected >= 1")
-        for batches in (train, validation):
-            if isinstance(batches, Dataset):
-                kind = type(batches).__name__
-                raise TypeError(
-                    f"fit: a {kind} was given, whose items are samples; expected "
-                    "batches; mend: DataLoader(dataset, batch_size=32, shuffle=True)"
-                )
+        check_batches(train, validation)
         if resume is not None:
             self.load_checkpoint(resume)
-        self._loader, self.epochs = train, epochs
-        if self._loader_state is not None and hasattr(train, "load_state_dict"):
-            self._loader.load_state_dict(self._loader_state)
-        if not self._resumed:
-            self._begin_epoch()  # an earlier fit may have ended in the middle of one
-        self._loader_state, self._resumed = None, False
-        self.batches = len(train) if isinstance(train, Sized) else None
+        self._source = self._validation = Source(train)
+        if validation is not train:
+            self._validation = Source(validation)
+        if self._resumed is None:  # an earlier fit may have ended in the middle
+            self._begin_epoch()
+            self.should_stop = False
+        else:
+            self._source.pending = self._resumed["loader"]
+            self._validation.pending = self._resumed["validation"] or (
+                self._source.pending if validation is train else None
+            )
+            self._resumed = None
+        self.epochs, self.batches = epochs, self._source.length
         self.finished = False
         with deferred_interrupt() as interruption, self._backend.on(self.device):
             try:
                 self._call("on_fit_start")
                 while self.epoch < epochs and not self.should_stop:
-                    self._run_epoch(train, validation, interruption)
+                    self._run_epoch(interruption)
                 self.finished = True
             finally:
                 self._call("on_fit_end")
@@ -218,36 +219,38 @@ class Trainer:
         output = self.model(*inputs)
         return self.loss_fn(output, target), output, target
 
-    def _run_epoch(
-        self, train: Any, validation: Any, interruption: Interruption
-    ) -> None:
+    def _run_epoch(self, interruption: Interruption) -> None:
         self._call("on_epoch_start")
         self.model.train()
         if not self._trained:
             with np.errstate(over="ignore", invalid="ignore"):  # said better below
-                self._train_batches(train, interruption)
+                self._train_batches(interruption)
             self._trained = True
-        measured = self._measured(validation, interruption)
+        self._before_measuring = places_of(self)
+        measured = self._measured(interruption)
         self._step_scheduler("epoch", measured)
         self.history.append(measured)
         self.epoch += 1
         self._begin_epoch()
         self._call("on_epoch_end")
+        if interruption:
+            self._interrupt()
         last = self.epoch == self.epochs or self.should_stop
         if self.checkpoint is not None and (
             last or self.epoch % self.checkpoint_every == 0
         ):
             self.save_checkpoint(self.checkpoint)
-        if interruption and not last:
-            self._interrupt()
+        if interruption:  # while it was being saved
+            raise KeyboardInterrupt
 
     def _begin_epoch(self) -> None:
         self.batch, self._trained, self._means = 0, False, Means()
+        self._before_measuring = None
 
-    def _train_batches(self, train: Any, interruption: Interruption) -> None:
+    def _train_batches(self, interruption: Interruption) -> None:
         """The optimizer's steps of an epoch, or of what is left of it."""
         group: list[Any] = []
-        for batch in self._epoch_of(train):
+        for batch in self._source.epoch(self.batch):
             group.append(batch)
             self.batch += 1
             if len(group) == self.accumulate_grad_batches or self._is_last():
@@ -263,6 +266,8 @@ class Trainer:
 
     def _train_step(self, group: list[Any]) -> None:
         self.optimizer.zero_grad()
+        for parameter in self._not_optimized:
+            parameter.grad = None
         loss: Any = None
         for batch in group:
             batch = moved(batch, self.device)
@@ -271,26 +276,31 @@ class Trainer:
             share = loss if len(group) == 1 else loss * (1.0 / len(group))
             (share if self.scaler is None else self.scaler.scale(share)).backward()
             self._means.add(self._measure(loss, output, target), samples_in(batch))
-        self._update()
+        was_made = self._update()
         self.step += 1
-        self._step_scheduler("step", {})
+        if was_made:
+            self._step_scheduler("step", {})
         self._call("on_step_end", loss.detach())
 
-    def _update(self) -> None:
-        """Clip the gradients and let the optimizer make its step."""
+    def _update(self) -> bool:
+        """Clip the gradients and let the optimizer make its step; whether it was made:
+        the scaler leaves one out whose gradients are infinite."""
         if self.clip_grad_norm is not None or self.clip_grad_value is not None:
             if self.scaler is not None:
                 self.scaler.unscale_(self.optimizer)
-            parameters = list(self.model.parameters())
+            groups = self.optimizer.param_groups
+            parameters = [each for group in groups for each in group["params"]]
             if self.clip_grad_value is not None:
                 clip_grad_value_(parameters, self.clip_grad_value)
             if self.clip_grad_norm is not None:
                 clip_grad_norm_(parameters, self.clip_grad_norm)
         if self.scaler is None:
             self.optimizer.step()
-        else:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+            return True
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return self.scaler.get_scale() >= scale
 
     def _casting(self) -> AbstractContextManager:
         if self.precision is None:
@@ -363,9 +373,7 @@ class Trainer:
                 measured |= {k: f(output, target) for k, f in self.metrics.items()}
         return measured
 
-    def _measured(
-        self, validation: Any, interruption: Interruption
-    ) -> dict[str, float]:
+    def _measured(self, interruption: Interruption) -> dict[str, float]:
         """What goes into the history for this epoch."""
         if not self._means.count:
             raise ValueError("Trainer: there is nothing to train on: no batches came")
@@ -375,8 +383,9 @@ class Trainer:
                 f"the loss became {measured['loss']} in epoch {self.epoch + 1}: lower "
                 "the learning rate"
             )
-        if validation is not None:
-            measured |= self._evaluate(validation, interruption, "val_")
+        if self._validation.batches is not None:
+            batches = self._validation.epoch()
+            measured |= self._evaluate(batches, interruption, "val_")
         measured["lr"] = float(self.optimizer.param_groups[0]["lr"])
         return measured
 
@@ -389,9 +398,8 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned, into a trainer made alike.
 
-        Raises:
-            ValueError, RuntimeError: it was made otherwise; the message says how.
-            KeyError: something is missing.
+        Raises ValueError or RuntimeError if it was made otherwise, saying how; then
+        everything is as it was.
         """
         restore(self, state)
 
@@ -403,20 +411,9 @@ class Trainer:
 
     def load_checkpoint(self, path: str | Path) -> None:
         """Take back what `save_checkpoint` wrote."""
-        from ..saving import CheckpointError, load
+        from ..saving import load
 
-        state = load(path, device="cpu")
-        if not isinstance(state, dict) or state.get("format") != FORMAT:
-            raise CheckpointError(
-                f"{path} is no checkpoint of a Trainer: give the file that its "
-                "`checkpoint` named"
-            )
-        try:
-            self.load_state_dict(state)
-        except KeyError as error:
-            raise CheckpointError(
-                f"{path} is a damaged checkpoint: it lacks {error}"
-            ) from None
+        self.load_state_dict(checked(load(path, device="cpu"), str(path)))
 
     def _interrupt(self) -> None:
         """Save what a run goes on from, and end this one."""
@@ -424,49 +421,9 @@ class Trainer:
             self.save_checkpoint(self.checkpoint)
         raise KeyboardInterrupt
 
-    def _epoch_of(self, train: Any) -> Iterator[Any]:
-        """The batches of this epoch; those that a resumed one still has.
-
-        A DataLoader was told where it is; of other iterables the batches that were done
-        come again and are passed over.
-        """
-        done = 0 if hasattr(train, "load_state_dict") else self.batch
-        return islice(iter(train), done, None)
-
     def _call(self, event: str, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(self, *arguments)
-
-
-def _check_options(
-    interval: str, accumulate: int, precision: str | None, every: int
-) -> None:
-    if interval not in ("epoch", "step"):
-        raise ValueError(
-            f"Trainer: scheduler_interval was given as {interval!r}; expected 'epoch' "
-            "or 'step'"
-        )
-    if precision not in (None, "float16", "bfloat16"):
-        raise ValueError(
-            f"Trainer: precision was given as {precision!r}; expected None, 'float16' "
-            "or 'bfloat16'"
-        )
-    for name, value in (
-        ("accumulate_grad_batches", accumulate),
-        ("checkpoint_every", every),
-    ):
-        if value < 1:
-            raise ValueError(f"Trainer: {name} was given as {value}; expected >= 1")
-
-
-def _check_optimizer(model: Module, optimizer: Optimizer) -> None:
-    own = {id(each) for each in model.parameters()}
-    groups = optimizer.param_groups
-    if not any(id(each) in own for group in groups for each in group["params"]):
-        raise ValueError(
-            "Trainer: the optimizer has none of the model's parameters, so it would "
-            f"train nothing; mend: {type(optimizer).__name__}(model.parameters(), ...)"
-        )
 
 
 def _is_terminal() -> bool:
