@@ -26,6 +26,7 @@ OPTIONAL += ["rich", "matplotlib"]
 # The floor of each room. The package's __init__.py is the roof over floors 0 to 5.
 FLOORS = {
     "extras": 0,
+    "pytorch_names": 0,
     "backends": 0,
     "autograd": 1,
     "ops": 2,

@@ -86,3 +86,20 @@ def test_what_has_not_16_bits_is_refused():
 def test_plain_arrays_are_lowered_too():
     with tg.autocast("cpu", dtype=tg.float16):
         assert tg.matmul(np.ones((2, 2), "f"), np.ones((2, 2), "f")).dtype == np.float16
+
+
+def test_a_checkpoint_is_computed_again_as_it_was(device):
+    """Also where backward runs outside the block, as it should."""
+    w = tg.tensor([[1.0 / 3.0, 0.7], [0.1, 0.9]], device=device, requires_grad=True)
+
+    def f(x):
+        return tg.tanh(x @ w) @ w
+
+    grads = []
+    for call in (f, lambda x: tg.checkpoint(f, x)):
+        w.grad = None
+        with tg.autocast(device, dtype=tg.float16):
+            loss = call(tg.ones((3, 2), device=device)).sum()
+        loss.backward()
+        grads.append(w.grad.numpy())
+    np.testing.assert_array_equal(*grads)

@@ -418,6 +418,10 @@ def test_resume_needs_the_same_run(capsys):
 def test_tensorboard_is_told():
     assert train("--log-dir", "runs") == 0
     assert len(os.listdir("runs")) == 1
+    more = ["train", "--epochs", "3", "--no-figure", "--resume"]
+    assert run(*more) == 0  # it may come and go
+    more[2] = "4"
+    assert run(*more, "--log-dir", "runs") == 0
 
 
 def read_until_closed(terminal: int, seen: bytearray) -> None:

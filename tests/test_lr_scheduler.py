@@ -34,11 +34,16 @@ def follow(scheduler, epochs):
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_a_loaded_state_goes_on(name):
-    """Also after its numbers have been text."""
+@pytest.mark.parametrize("way", ["a file", "text"])
+def test_a_loaded_state_goes_on(name, way, tmp_path):
+    """Also after its numbers have been text, and through a file."""
     optimizer, scheduler = made(name)
     follow(scheduler, range(9))
-    state = json.loads(json.dumps(scheduler.state_dict()))
+    if way == "text":
+        state = json.loads(json.dumps(scheduler.state_dict()))
+    else:
+        tg.save(scheduler.state_dict(), tmp_path / "state.safetensors")
+        state = tg.load(tmp_path / "state.safetensors")
     groups = copy.deepcopy(optimizer.state_dict())
     expected = follow(scheduler, range(9, 20))
     other_optimizer, other = made(name)

@@ -301,22 +301,111 @@ def test_in_place_operators_write_under_no_grad_on_a_leaf():
     assert x.tolist() == [6.0, 4.0]
 
 
-def test_in_place_operators_raise_elsewhere():
+def test_in_place_operators_raise_on_what_is_trained():
     x = leaf([1.0])
-    for tensor in (x, x * 2.0, tg.tensor([1.0])):
-        with pytest.raises(RuntimeError, match=r"in-place add .*tg\.no_grad\(\)"):
-            tensor += 1.0
-    y = x * 2.0
-    with tg.no_grad(), pytest.raises(RuntimeError, match="in-place subtract"):
+    with pytest.raises(RuntimeError, match=r"in-place add .*tg\.no_grad\(\)"):
+        x += 1.0
+
+
+def test_in_place_operators_rebind_what_was_computed():
+    """As with numbers: `total += loss` is `total = total + loss`."""
+    x = leaf([1.0, 2.0])
+    total = before = 0.0 + (x * x).sum()
+    for _ in range(2):
+        total += (x * 3.0).sum()
+    assert before.item() == 5.0
+    total.backward()
+    assert x.grad.tolist() == [8.0, 10.0]
+    count = tg.tensor(0)
+    other = count
+    count += tg.tensor([True, True]).sum()
+    assert (count.item(), other.item()) == (2, 0)
+    with tg.no_grad():
+        y = x * 2.0
         y -= 1.0
+    assert (y.tolist(), x.tolist()) == ([1.0, 3.0], [1.0, 2.0])
 
 
 def test_item_assignment_raises_and_names_the_functions():
     for tensor in (leaf([1.0, 2.0]), tg.zeros(2)):
-        with pytest.raises(TypeError, match=r"tg\.index_update.*tg\.index_add"):
+        with pytest.raises(
+            TypeError, match=r"tg\.index_update.*tg\.index_add.*no_grad"
+        ):
             tensor[0] = 1.0
-        with tg.no_grad(), pytest.raises(TypeError, match=r"tg\.index_update"):
-            tensor[0] += 1.0
+    computed = leaf([1.0, 2.0]) * 2.0
+    with tg.no_grad(), pytest.raises(TypeError, match=r"tg\.index_update"):
+        computed[0] = 1.0
+
+
+def test_items_of_a_leaf_are_assigned_under_no_grad(device):
+    x = tg.tensor([1.0, 2.0, 3.0], device=device, requires_grad=True)
+    array = x.array
+    with tg.no_grad():
+        x[0] = 5.0
+        x[tg.tensor([1, 2], device=device)] = tg.tensor([7.0, 8.0], device=device)
+        x[1:] += 1.0
+    assert x.array is array
+    assert x.tolist() == [5.0, 8.0, 9.0]
+    (x * x).sum().backward()
+    assert x.grad.tolist() == [10.0, 16.0, 18.0]
+
+
+# -- what people know from PyTorch ----------------------------------------------------
+
+
+def test_two_axes_are_exchanged():
+    x = tg.tensor(np.arange(24.0).reshape(2, 3, 4))
+    assert x.transpose(1, 2).shape == x.transpose(-1, -2).shape == (2, 4, 3)
+    assert x.transpose(2, 0, 1).shape == x.transpose((2, 0, 1)).shape == (4, 2, 3)
+    matrix = x[0]
+    assert matrix.transpose().shape == matrix.transpose(1, 0).shape == (4, 3)
+    with pytest.raises(ValueError, match=r"in NumPy, and .* in PyTorch; mend: x\.T"):
+        matrix.transpose(0, 1)
+
+
+def test_to_takes_a_dtype():
+    assert tg.tensor([1.5]).to(tg.float16).dtype == tg.float16
+    assert tg.tensor([1.5]).to(tg.int64).tolist() == [1]
+
+
+def test_flatten_takes_axes():
+    x = tg.zeros((2, 3, 4, 5))
+    assert x.flatten().shape == (120,)
+    assert x.flatten(1).shape == (2, 60)
+    assert x.flatten(1, 2).shape == (2, 12, 5)
+    assert x.flatten(-2).shape == (2, 3, 20)
+    assert tg.tensor(1.0).flatten().shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("ask", "text"),
+    [
+        (
+            lambda x: x.view(2),
+            r"Tensor has no attribute 'view'; mend: PyTorch's view is x",
+        ),
+        (lambda x: x.unsqueeze(0), "PyTorch's unsqueeze is tg.expand_dims here"),
+        (
+            lambda x: tg.cat([x]),
+            "'tinygrad_softmax' has no attribute 'cat'; mend: PyTor",
+        ),
+        (lambda x: tg.bmm(x, x), "PyTorch's bmm is tg.matmul, or @ here"),
+        (lambda x: x.nonsense, "^Tensor has no attribute 'nonsense'$"),
+        (lambda x: tg.nonsense, "has no attribute 'nonsense'$"),
+    ],
+)
+def test_pytorchs_names_are_translated(ask, text):
+    with pytest.raises(AttributeError, match=text):
+        ask(tg.tensor([1.0]))
+
+
+def test_no_name_is_translated_that_is_there():
+    from tinygrad_softmax.pytorch_names import _HERE
+
+    assert [name for name in _HERE if hasattr(tg.Tensor, name)] == []
+    assert [name for name in _HERE if name in tg.__all__] == ["data"]  # (the room)
+    with pytest.raises(TypeError, match=r"mend: a shape is a tuple, tg\.zeros\(\(2, 3"):
+        tg.zeros(2, 3)
 
 
 # -- copying --------------------------------------------------------------------------

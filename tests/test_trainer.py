@@ -1150,6 +1150,24 @@ def test_wrong_calls_are_refused():
     for parts in ((clouds(), None), ([clouds()[:]], clouds())):
         with pytest.raises(TypeError, match=r"TensorDataset was given, .*; mend: D"):
             trainer.fit(*parts, epochs=1)
+    with pytest.raises(TypeError, match=r"a tuple was given; .*TensorDataset\(inputs"):
+        trainer.fit(clouds()[:], epochs=1)
+
+    class Typo(Callback):
+        def on_epoch_ends(self, trainer):
+            pass
+
+    made = optim.SGD(model.parameters())
+    for options, text in (
+        ({"optimizer": optim.Adam}, "the optimizer is the class Adam; expected an Op"),
+        ({"loss_fn": nn.MSELoss}, "loss_fn is the class MSELoss; expected a function"),
+        ({"metrics": ["accuracy"]}, "a metric is 'accuracy'; expected functions; mend"),
+        ({"callbacks": EarlyStopping()}, "callbacks is one Callback; expected a list"),
+        ({"callbacks": [EarlyStopping]}, "a callback is the class EarlyStopping; exp"),
+        ({"callbacks": [Typo()]}, "Typo defines on_epoch_ends, which is never called"),
+    ):
+        with pytest.raises(TypeError, match=text):
+            Trainer(model, **{"optimizer": made, **options})
     other = optim.SGD(nn.Linear(1, 1).parameters())
     with pytest.raises(ValueError, match=r"none of the model's.*; mend: SGD\(model\.p"):
         Trainer(model, other)

@@ -226,7 +226,9 @@ else:
             found = getattr(import_module(f".{_LATER[name]}", __name__), name)
             globals()[name] = found
             return found
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .pytorch_names import missing
+
+        raise AttributeError(missing(f"module {__name__!r}", name))
 
 
 def __dir__() -> list[str]:

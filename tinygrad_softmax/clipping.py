@@ -104,6 +104,11 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
 def _gradients(parameters: Tensor | Iterable[Tensor], caller: str) -> list[Array]:
     if isinstance(parameters, Tensor):
         parameters = [parameters]
+    if hasattr(parameters, "parameters"):
+        raise TypeError(
+            f"{caller} got a {type(parameters).__name__}; expected its parameters; "
+            "mend: model.parameters()"
+        )
     given = list(parameters)
     if not given and isinstance(parameters, GeneratorType):
         import warnings

@@ -7,6 +7,7 @@ and PyTorch. Every method is an op of floor 2, or a line over one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from .autograd.graph import next_order
 from .backends import backend_of, there
 from .backends.dtypes import bool_, float32, int64
 from .ops.operators import NUMPY_NAMES, OPERATORS
+from .pytorch_names import missing
 
 
 class Tensor(Variable):
@@ -170,11 +172,14 @@ class Tensor(Variable):
         """The values as nested lists of Python numbers."""
         return backend_of(self.array).to_host(self.array).tolist()
 
-    def to(self, device: str) -> Tensor:
+    def to(self, device: Any) -> Tensor:
         """This tensor on a device ("cpu", "cuda", "cuda:1"); itself if it is there.
 
-        Differentiable: the gradient comes back to this tensor's device.
+        Differentiable: the gradient comes back to this tensor's device. A dtype in its
+        place is `astype`, as in PyTorch.
         """
+        if isinstance(device, np.dtype):
+            return ops.astype(self, device)
         return ops.to_device(self, device)
 
     def astype(self, dtype: Any) -> Tensor:
@@ -271,11 +276,20 @@ class Tensor(Variable):
         return ops.getitem(self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise TypeError(
-            "a tensor can't be assigned to: backward may need what would be "
-            "overwritten; mend: x = tg.index_update(x, index, values), or "
-            "x = tg.index_add(x, index, values) in place of +="
-        )
+        if not self.is_leaf or is_grad_enabled():
+            raise TypeError(
+                "a tensor can't be assigned to: backward may need what would be "
+                "overwritten; mend: x = tg.index_update(x, index, values), or "
+                "x = tg.index_add(x, index, values) in place of +=; a leaf may be "
+                "written under tg.no_grad()"
+            )
+        with there(self.array):
+            self.array[_raw(index)] = _raw(value)
+
+    if not TYPE_CHECKING:  # (type checkers would take any name for one)
+
+        def __getattr__(self, name: str) -> Any:  # asked where there is no such name
+            raise AttributeError(missing("Tensor", name))
 
     def __repr__(self) -> str:
         return _text(self)
@@ -315,15 +329,29 @@ class Tensor(Variable):
         """`tg.reshape`; lengths may be given one by one."""
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
 
-    def flatten(self) -> Tensor:
-        """All elements along one axis."""
-        return ops.reshape(self, -1)
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """Axes `start_dim` to `end_dim` as one; by default all of them."""
+        shape, n = self.shape, max(self.ndim, 1)
+        start, end = start_dim % n, end_dim % n + 1
+        middle = prod(shape[start:end])
+        return ops.reshape(self, (*shape[:start], middle, *shape[end:]))
 
     def transpose(self, *axes: Any) -> Tensor:
-        """`tg.transpose`; axes may be given one by one."""
-        if not axes:
-            return ops.transpose(self)
-        return ops.transpose(self, axes[0] if len(axes) == 1 else axes)
+        """`tg.transpose`: all axes in their new order, which may be given one by one.
+
+        Two of them exchange these axes, as in PyTorch. (On two axes, where 0, 1 is
+        NumPy's for leaving them and PyTorch's for exchanging them, it is an error.)
+        """
+        if axes == (0, 1) and self.ndim == 2:
+            raise ValueError(
+                "transpose(0, 1) of a matrix leaves it as it is in NumPy, and "
+                "exchanges its axes in PyTorch; mend: x.T"
+            )
+        if len(axes) == 2 and self.ndim != 2:
+            return ops.swapaxes(self, *axes)
+        return (
+            ops.transpose(self, *axes) if len(axes) < 2 else ops.transpose(self, axes)
+        )
 
     if TYPE_CHECKING:  # set below, from OPERATORS and _METHODS
 
@@ -358,26 +386,36 @@ for _name in _METHODS.split():
 Tensor.result_class = Tensor
 
 
-def _in_place(ufunc: str) -> Callable[[Tensor, Any], Tensor]:
-    """`p -= lr * g` and its like: written in place, where nothing can be waiting for
-    the old values; elsewhere an error, for rebinding would train nothing."""
+def _in_place(name: str, ufunc: str) -> Callable[[Tensor, Any], Tensor]:
+    """`p -= lr * g` and its like: a leaf is written in place under no_grad, where
+    nothing can be waiting for the old values. What was computed, and what wants no
+    gradient, is replaced by a new tensor, as numbers are: `total += loss`. A leaf that
+    wants a gradient is an error elsewhere, for rebinding would train nothing."""
+    plain = OPERATORS[name.replace("__i", "__")]
 
     def operator(self: Tensor, other: Any) -> Tensor:
         if not self.is_leaf or is_grad_enabled():
-            raise RuntimeError(
-                f"in-place {ufunc} on a tensor is allowed on a leaf under "
-                "tg.no_grad(), where no graph can be waiting for its old values; mend: "
-                "with tg.no_grad(): ..., or x = x + y in place of x += y"
-            )
-        value = other.array if isinstance(other, Variable) else other
-        array = self.array
-        with there(array):
-            getattr(backend_of(array).xp, ufunc)(
-                array, value, out=array, casting="same_kind"
+            if self.is_leaf and self.node is not None:
+                raise RuntimeError(
+                    f"in-place {ufunc} on a leaf that requires a gradient is allowed "
+                    "under tg.no_grad(), where no graph can be waiting for its old "
+                    "values; mend: with tg.no_grad(): ..., or x = x + y in place of "
+                    "x += y"
+                )
+            return plain(self, other)
+        with there(self.array):
+            getattr(backend_of(self.array).xp, ufunc)(
+                self.array, _raw(other), out=self.array, casting="same_kind"
             )
         return self
 
     return operator
+
+
+def _raw(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_raw, value))
+    return value.array if isinstance(value, Variable) else value
 
 
 for _name, _ufunc in (
@@ -389,7 +427,7 @@ for _name, _ufunc in (
     ("__imod__", "remainder"),
     ("__ipow__", "power"),
 ):
-    setattr(Tensor, _name, _in_place(_ufunc))
+    setattr(Tensor, _name, _in_place(_name, _ufunc))
 
 
 class HookHandle:

@@ -104,3 +104,10 @@ def test_a_file_of_torch_save_says_how_to_convert_it(old: bool, tmp_path: Path):
     new = tmp_path / "new.safetensors"
     safetensors.torch.save_file(torch.load(path, weights_only=True), new)
     assert tg.load(new)["w"].tolist() == [1.0, 1.0]
+
+
+def test_a_state_dict_of_pytorchs_own_tensors_is_taken():
+    theirs, ours = torch.nn.Linear(3, 2), nn.Linear(3, 2)
+    ours.load_state_dict(theirs.state_dict(keep_vars=True))
+    for key, value in theirs.state_dict().items():
+        np.testing.assert_array_equal(ours.state_dict()[key].numpy(), value.numpy())

@@ -48,8 +48,10 @@ def as_dtype(dtype) -> np.dtype:
     try:
         found = np.dtype(dtype)
     except TypeError:
+        mend = "; mend: a shape is a tuple, tg.zeros((2, 3))"
         raise TypeError(
             f"dtype {dtype!r} is not known; use one of {', '.join(_NAMES)}"
+            f"{mend if isinstance(dtype, int) else ''}"
         ) from None
     if found.name not in _NAMES:
         raise TypeError(

@@ -231,4 +231,8 @@ def _module(holder: Module, module: Any) -> Module:
         raise TypeError(
             f"{holds} was given the class {name}; expected a Module; mend: {name}()"
         )
-    raise TypeError(f"{holds} was given a {type(module).__name__}; expected a Module")
+    listed = isinstance(module, (list, tuple))
+    raise TypeError(
+        f"{holds} was given a {type(module).__name__}; expected a Module"
+        + (f"; mend: {holds}(*modules)" if listed else "")
+    )

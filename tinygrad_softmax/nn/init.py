@@ -10,6 +10,7 @@ al., "Delving deep into rectifiers", ICCV 2015.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -117,7 +118,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     tensor([3., 3.])
     """
     with there(tensor.array):
-        tensor.array[...] = val
+        _array(tensor)[...] = val
     return tensor
 
 
@@ -328,8 +329,17 @@ def _rng(generator: Generator | None) -> np.random.Generator:
     return (generator or default_generator).next(backend_of(np.empty(0)))
 
 
+def _array(tensor: Tensor) -> Any:
+    if isinstance(tensor, Tensor):
+        return tensor.array
+    raise TypeError(
+        f"nn.init got a {type(tensor).__name__}; expected a tensor, such as "
+        "module.weight"
+    )
+
+
 def _fill(tensor: Tensor, values: np.ndarray) -> Tensor:
-    backend = backend_of(tensor.array)
+    backend = backend_of(_array(tensor))
     with backend.on(tensor.device):
         tensor.array[...] = backend.asarray(values.astype(tensor.dtype))
     return tensor

@@ -24,7 +24,7 @@ def copy_state(
     """Copy what has the names of `own` into it; nothing unless all of it fits."""
     missing = [key for key in own if key not in state_dict]
     unexpected = [key for key in state_dict if key not in own]
-    given = {key: asarray(state_dict[key]) for key in own if key in state_dict}
+    given = {key: _tensor(key, state_dict[key]) for key in own if key in state_dict}
     wrong = [
         f"{key} has shape {value.shape}, expected {own[key].shape}"
         for key, value in given.items()
@@ -46,6 +46,19 @@ def copy_state(
         with there(value.array):
             own[key].array[...] = value.array
     return KeysReport(missing, unexpected)
+
+
+def _tensor(key: str, value: Any) -> Tensor:
+    """A value of a state_dict, PyTorch's tensors included."""
+    if not isinstance(value, Tensor) and hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    try:
+        return asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"load_state_dict: {key} is a {type(value).__name__}; expected a tensor or "
+            f"an array ({error})"
+        ) from None
 
 
 def names_dtype(text: str) -> bool:

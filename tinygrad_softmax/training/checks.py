@@ -7,6 +7,8 @@ from typing import Any
 from ..data import Dataset
 from ..nn import Module, Parameter
 from ..optim import Optimizer
+from ..tensor import Tensor
+from .callbacks import Callback
 
 
 def check_options(
@@ -30,6 +32,47 @@ def check_options(
             raise ValueError(f"Trainer: {name} was given as {value}; expected >= 1")
 
 
+def check_parts(optimizer: Any, loss_fn: Any, metrics: Any, callbacks: Any) -> None:
+    """Refuse classes where their instances are wanted, and what can't be called."""
+    if isinstance(optimizer, type) or not hasattr(optimizer, "param_groups"):
+        raise TypeError(
+            f"Trainer: the optimizer is {_what(optimizer)}; expected an Optimizer; "
+            "mend: optim.Adam(model.parameters())"
+        )
+    if isinstance(loss_fn, type) or not callable(loss_fn):
+        raise TypeError(
+            f"Trainer: loss_fn is {_what(loss_fn)}; expected a function or a module; "
+            "mend: nn.CrossEntropyLoss()"
+        )
+    for metric in metrics.values() if isinstance(metrics, dict) else metrics:
+        if not callable(metric):
+            raise TypeError(
+                f"Trainer: a metric is {metric!r}; expected functions; mend: "
+                "metrics=[tg.training.accuracy]"
+            )
+    if isinstance(callbacks, Callback):
+        raise TypeError("Trainer: callbacks is one Callback; expected a list of them")
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"Trainer: a callback is {_what(callback)}; expected a Callback"
+            )
+        names = [name for name in dir(callback) if name.startswith("on_")]
+        unknown = [name for name in names if not hasattr(Callback, name)]
+        if unknown:
+            known = [name for name in vars(Callback) if name.startswith("on_")]
+            raise TypeError(
+                f"Trainer: {type(callback).__name__} defines {unknown[0]}, which is "
+                f"never called; expected one of {', '.join(known)}"
+            )
+
+
+def _what(value: Any) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return f"a {type(value).__name__}"
+
+
 def check_optimizer(model: Module, optimizer: Optimizer) -> list[Parameter]:
     """The parameters of the model that the optimizer has not; it must have some."""
     groups = optimizer.param_groups
@@ -46,6 +89,15 @@ def check_optimizer(model: Module, optimizer: Optimizer) -> list[Parameter]:
 def check_batches(*given: Any) -> None:
     """Refuse a dataset, whose items are samples."""
     for batches in given:
+        if isinstance(batches, Tensor) or (
+            isinstance(batches, tuple)
+            and all(hasattr(each, "shape") for each in batches)
+        ):
+            raise TypeError(
+                f"fit: {_what(batches)} was given; expected batches; mend: "
+                "DataLoader(TensorDataset(inputs, targets), batch_size=32, "
+                "shuffle=True)"
+            )
         if isinstance(batches, Dataset):
             kind = type(batches).__name__
             raise TypeError(

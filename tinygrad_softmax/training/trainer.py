@@ -21,7 +21,7 @@ from ..optim.lr_scheduler import ReduceLROnPlateau
 from ..tensor import Tensor
 from .batches import Evaluating, Source, moved, samples_in
 from .callbacks import Callback
-from .checks import check_batches, check_optimizer, check_options
+from .checks import check_batches, check_optimizer, check_options, check_parts
 from .history import History
 from .interruption import Interruption, deferred_interrupt
 from .metrics import Means
@@ -113,6 +113,10 @@ class Trainer:
         check_options(
             scheduler_interval, accumulate_grad_batches, precision, checkpoint_every
         )
+        if not isinstance(metrics, Mapping):
+            metrics = list(metrics)
+        callbacks = callbacks if isinstance(callbacks, Callback) else list(callbacks)
+        check_parts(optimizer, loss_fn, metrics, callbacks)
         self.model, self.optimizer, self.loss_fn = model, optimizer, loss_fn
         self._not_optimized = check_optimizer(model, optimizer)
         if not isinstance(metrics, Mapping):

@@ -9,6 +9,7 @@ from ...autograd import primitive
 from ...backends import backend_of
 from ...ops.autocasting import lowered
 from ...ops.axes import check_array
+from ...ops.cross_entropy_checks import check_floating
 from ...ops.linalg import _matmul
 from ...ops.shaping import _reshape, swapaxes
 
@@ -57,12 +58,14 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
 
     Raises:
         ValueError: shapes that do not fit.
+        TypeError: an input that is not floating.
 
     >>> import tinygrad_softmax as tg
     >>> linear(tg.tensor([1.0, 2.0]), tg.tensor([[3.0, 4.0]]), tg.tensor([5.0]))
     tensor([16.])
     """
     check_array("linear", input, weight)
+    check_floating("linear", "the input is", input)
     x, w = tuple(input.shape), tuple(weight.shape)
     b = None if bias is None else tuple(bias.shape)
     if not x or len(w) != 2 or x[-1] != w[1] or b not in (None, w[:1]):

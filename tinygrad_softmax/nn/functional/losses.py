@@ -47,6 +47,11 @@ def cross_entropy(
     >>> round(cross_entropy(logits, tg.tensor([1])).item(), 4)
     3.1719
     """
+    if not hasattr(target, "dtype"):
+        raise TypeError(
+            f"cross_entropy: the target is a {type(target).__name__}; expected a "
+            "tensor or an array, of labels or of probabilities; mend: tg.tensor(target)"
+        )
     label: int | None = ignore_index
     if is_floating(target.dtype):
         if ignore_index >= 0:
