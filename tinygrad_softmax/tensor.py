@@ -18,7 +18,6 @@ from .autograd.graph import next_order
 from .backends import backend_of, there
 from .backends.dtypes import bool_, float32, int64
 from .ops.operators import NUMPY_NAMES, OPERATORS
-from .pytorch_names import missing
 
 
 class Tensor(Variable):
@@ -289,6 +288,8 @@ class Tensor(Variable):
     if not TYPE_CHECKING:  # (type checkers would take any name for one)
 
         def __getattr__(self, name: str) -> Any:  # asked where there is no such name
+            from .pytorch_names import missing
+
             raise AttributeError(missing("Tensor", name))
 
     def __repr__(self) -> str:

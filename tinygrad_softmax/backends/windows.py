@@ -13,9 +13,8 @@ only where the windows begin: how far they go, asymmetric padding and PyTorch's
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import inf, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +23,7 @@ from .dtypes import working_dtype
 Array = Any
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """The form of a window: along each axis, how many elements, and their places.
 
     >>> Window((2,), (1,), (0,), (3,)).parts((4,))

@@ -47,7 +47,8 @@ def uniform_(
     """
     if a > b:
         raise ValueError(f"uniform_: [{a}, {b}) is empty; expected a <= b")
-    return _fill(tensor, _rng(generator).uniform(a, b, tensor.shape))
+    shape = _array(tensor).shape
+    return _fill(tensor, _rng(generator).uniform(a, b, shape))
 
 
 def normal_(
@@ -117,8 +118,9 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     >>> constant_(tg.zeros(2), 3.0)
     tensor([3., 3.])
     """
-    with there(tensor.array):
-        _array(tensor)[...] = val
+    array = _array(tensor)
+    with there(array):
+        array[...] = val
     return tensor
 
 
