@@ -184,6 +184,15 @@ def test_a_gradient_of_another_shape_is_refused(device):
         optim.SGD([p]).step()
 
 
+def test_a_step_is_made_whole_or_not_at_all(device):
+    first, second = (nn.Parameter(tg.zeros(2, device=device)) for _ in range(2))
+    optimizer = optim.SGD([{"params": first}, {"params": second}], lr=1.0)
+    first.grad, second.grad = tg.ones(2, device=device), tg.ones(3, device=device)
+    with pytest.raises(ValueError, match="has a gradient of shape"):
+        optimizer.step()
+    assert first.tolist() == [0.0, 0.0]
+
+
 @pytest.mark.parametrize(("kind", "name"), CASES)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_a_step_allocates_nothing_large(kind, name, dtype):

@@ -6,7 +6,7 @@ places are added, blocks of causal attention and a two-layer network follow, eac
 a LayerNorm and added to its input, and a last linear layer scores the next character.
 
     python examples/models/gpt.py           # a few seconds: it learns to spell "the"
-    python examples/models/gpt.py --full    # about two minutes: 1.40 nats a character
+    python examples/models/gpt.py --full    # two minutes of CPU: 1.32 nats a character
 """
 
 from __future__ import annotations
