@@ -46,8 +46,9 @@ class Trainer:
     KeyboardInterrupt is raised. `fit(..., resume=path)` goes on from there, and the
     result is bit-identical to that of a run that was not interrupted, on one machine
     with the same libraries: a checkpoint holds the model, the optimizer, the scheduler,
-    the random numbers' state, the place in the epoch, what was measured, and the
-    callbacks.
+    the loss if it is a module, the states of the default generator and of those that
+    modules have as attributes, the places of the DataLoaders, what was measured, and
+    the callbacks.
 
     Args:
         model: called with the inputs of a batch.
