@@ -57,7 +57,8 @@ def save(
     Args:
         obj: dicts (with str or int keys), lists and tuples of Tensors on any device,
             NumPy arrays and scalars of the library's dtypes, Python numbers, bools,
-            text and None. An OrderedDict comes back as a dict.
+            text and None. An OrderedDict or a Counter comes back
+            as a dict.
         path: the file. It is replaced in one step; how is in `write_atomically`.
         metadata: text to keep beside it, for `read_metadata` and other programs.
 

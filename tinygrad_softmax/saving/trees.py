@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -76,7 +76,7 @@ class _Writer:
             return value
         if kind in (int, float, str):
             return _plain(value)
-        if kind in (dict, OrderedDict):
+        if kind in (dict, OrderedDict, Counter):
             return self._dict(value, path)
         if kind in (list, tuple):
             nodes = [self.node(each, (*path, i)) for i, each in enumerate(value)]

@@ -161,9 +161,6 @@ class MultiStepLR(LRScheduler):
         passed = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
         return [base * self.gamma**passed for base in self.base_lrs]
 
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"milestones": dict(self.milestones)}
-
     def _load(self, state: dict[str, Any]) -> None:
         from collections import Counter
 
