@@ -40,7 +40,7 @@ class Effort:
 
     blocks: so many of each library, in turns.
     calls, seconds: a block has at least so many calls and lasts at least so long...
-    longest: ...but ends after so many seconds if it has three calls.
+    longest: ...but ends with the call that is under way after so many seconds.
     pause: seconds before a block, in which the threads of the last library go to sleep.
     processes: so many runs of what needs a process of its own.
     toy: sizes for a test that everything runs; the times mean nothing.
@@ -59,7 +59,15 @@ class Effort:
 
 
 FULL = Effort("full")
-QUICK = Effort("quick", blocks=3, seconds=0.04, longest=0.3, processes=5, deadline=95.0)
+QUICK = Effort(
+    "quick",
+    blocks=3,
+    seconds=0.04,
+    longest=0.2,
+    pause=0.05,
+    processes=5,
+    deadline=90.0,
+)
 TOY = Effort("toy", blocks=2, calls=2, seconds=0.0, pause=0.0, processes=1, toy=True)
 
 
@@ -72,6 +80,11 @@ class Measured:
     median: dict[str, float] = field(default_factory=dict)
     least: dict[str, float] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def unsteady(self) -> bool:
+        """Whether a median is twice the shortest call: the machine was busy."""
+        return any(m > 2.0 * self.least.get(name, m) for name, m in self.median.items())
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -158,5 +171,5 @@ def _block(step: Callable[[], Any], effort: Effort) -> list[float]:
         end = clock()
         times.append(end - start)
         enough = len(times) >= effort.calls and end - begin >= effort.seconds
-        if enough or (len(times) >= 3 and end - begin >= effort.longest):
+        if enough or end - begin >= effort.longest:
             return times

@@ -35,7 +35,12 @@ LR = 1e-4  # so small that the last step computes with the same numbers as the f
 
 @dataclass(frozen=True)
 class Task:
-    """Weights to begin with, and a batch."""
+    """Weights to begin with, and a batch.
+
+    The numbers are multiples of a power of 2, so that the first layer's sums are exact
+    in every library, and its bias keeps them off 0. Otherwise, of half a million that
+    pass through ReLU, some would round to either side of 0, and the gradients differ.
+    """
 
     features: int
     hidden: int
@@ -50,16 +55,20 @@ class Task:
         random = np.random.default_rng(0)
         shapes = [(self.features, self.hidden), (self.hidden, self.classes)]
         first, second = (
-            random.standard_normal(shape, np.float32) / np.float32(shape[0] ** 0.5)
+            multiples(random.standard_normal(shape) / shape[0] ** 0.5, 2.0**-9)
             for shape in shapes
         )
-        b1, b2 = np.zeros(self.hidden, np.float32), np.zeros(self.classes, np.float32)
-        return [first, b1, second, b2]
+        b1 = np.full(self.hidden, 2.0**-13, np.float32)
+        return [first, b1, second, np.zeros(self.classes, np.float32)]
 
     def batch(self) -> tuple[np.ndarray, np.ndarray]:
         random = np.random.default_rng(1)
-        x = random.standard_normal((self.rows, self.features), np.float32)
+        x = multiples(random.standard_normal((self.rows, self.features)), 2.0**-3)
         return x, random.integers(0, self.classes, self.rows)
+
+
+def multiples(values: np.ndarray, step: float) -> np.ndarray:
+    return (np.round(values / step) * step).astype(np.float32)
 
 
 def entry(step: Callable[[], Any], parameters: list[Any]) -> Entry:

@@ -56,7 +56,7 @@ def training_step(
         return loss
 
     def numbers() -> dict[str, list[Any]]:
-        """Not the parameters: AdamW makes a whole step of a gradient of rounding errors.
+        """Not the parameters: AdamW makes a whole step of a gradient that is rounding.
 
         (That of the bias of attention's keys is one.) tests/parity/ compares AdamW.
         """

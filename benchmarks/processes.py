@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,13 +26,16 @@ ROOT = Path(__file__).resolve().parent.parent
 NUMPY = "NumPy"
 
 
-def run_worker(job: str, module: str, *sizes: int) -> dict[str, float]:
-    """What `benchmarks.worker` prints, in a new process."""
+def run_worker(
+    job: str, module: str, *sizes: int, **variables: str
+) -> dict[str, float]:
+    """What `benchmarks.worker` prints, in a new process with these variables set."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-m", "benchmarks.worker", job, module]
+    variables["PYTHONPATH"] = path.rstrip(os.pathsep)
     done = subprocess.run(
         command + [str(size) for size in sizes],
-        env={**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)},
+        env={**os.environ, **variables},
         capture_output=True,
         text=True,
     )
@@ -46,6 +50,7 @@ def in_turns(
     sizes: Sequence[int],
     cases: dict[str, str],
     runs: int,
+    **variables: str,
 ) -> Iterator[Measured]:
     """Run the job `runs` times with each library, in turns.
 
@@ -54,7 +59,7 @@ def in_turns(
     found: dict[str, list[dict[str, float]]] = {name: [] for name in modules}
     for _ in range(runs):
         for name, module in modules.items():
-            found[name].append(run_worker(job, module, *sizes))
+            found[name].append(run_worker(job, module, *sizes, **variables))
     for unit, case in cases.items():
         result = Measured(case, "x" if unit == "multiple" else unit)
         for name, outputs in found.items():
@@ -88,12 +93,14 @@ def measure_memory(effort: Effort) -> Iterator[Measured]:
 
 
 def measure_import(effort: Effort) -> Iterator[Measured]:
-    modules = {OURS: MODULES[OURS], NUMPY: "numpy", **modules_of(PYTORCH)}
-    cases = {"s": "import"}
-    for _ in range(0 if effort.toy else 1):  # writes the byte code, fills the cache
+    """Beside NumPy alone, the byte code cached, in a place of its own."""
+    modules = {OURS: MODULES[OURS], NUMPY: "numpy"}
+    with tempfile.TemporaryDirectory() as folder:
+        cache = {"PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""}
         for module in modules.values():
-            run_worker("importing", module)
-    yield from in_turns("importing", modules, [], cases, effort.processes)
+            run_worker("importing", module, **cache)  # fills it
+        cases, runs = {"s": "import"}, effort.processes
+        yield from in_turns("importing", modules, [], cases, runs, **cache)
 
 
 ROWS = (

@@ -19,8 +19,15 @@ def row_result(row: Row, cases: list[Measured], whole: bool) -> dict[str, Any]:
     for goal in row.goals:
         value = goal.value(cases) if whole else None
         met = None if value is None else value <= goal.limit
-        entry = {"target": goal.describe(), "limit": goal.limit}
-        goals.append({**entry, "measured": value, "met": met})
+        goals.append(
+            {
+                "target": goal.describe(),
+                "limit": goal.limit,
+                "measured": value,
+                "met": met,
+                "unsteady": met is not None and any(case.unsteady for case in cases),
+            }
+        )
     return {
         "name": row.name,
         "title": row.title,
@@ -80,7 +87,8 @@ def targets(rows: list[dict[str, Any]]) -> list[Sequence[str]]:
         for goal in row["goals"]:
             value = goal["measured"]
             shown = "" if value is None else significant(value)
-            lines.append((row["title"], goal["target"], shown, MARKS[goal["met"]]))
+            mark = MARKS[goal["met"]] + (", unsteady" if goal["unsteady"] else "")
+            lines.append((row["title"], goal["target"], shown, mark))
     return lines
 
 
