@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
         return  # some rows only are shown, and written where one says so
     report.write(folder, results)
     if whole and not options.quick:
-        curves.write(folder, curves.measure())
+        curves.write(folder, curves.measure(curves.room()))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -188,17 +188,18 @@ def test_the_peak_of_memory_is_seen():
 
 
 def test_curves(tmp_path):
-    found = curves.measure([1024, 4096], TOY)
+    found = curves.measure(1e6, [1024, 4096], TOY)
     curves.write(tmp_path, found)
     assert json.loads((tmp_path / "curves.json").read_text("utf-8"))["curves"] == found
     assert [len(points) for points in found.values()] == [2, 2]
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_size_that_does_not_fit_is_left_out(monkeypatch):
-    monkeypatch.setattr(curves, "room", lambda: 1024 * curves.CROSS_ENTROPY_ARRAYS)
-    found = curves.measure([1024], TOY)
-    assert [len(points) for points in found.values()] == [1, 0]
+def test_a_size_that_does_not_fit_is_left_out():
+    found = curves.measure(1024 * curves.ARRAYS, [1024, 2048], TOY)
+    assert [len(points) for points in found.values()] == [1, 1]
+    assert curves.room(gigabytes=1e-3) == 1e6
+    assert curves.room(gigabytes=1e9) < 1e18
 
 
 def test_the_command_writes_where_it_is_told(tmp_path):
