@@ -1,7 +1,7 @@
 """Measures the table of targets on the CPU: `python -m benchmarks.cpu`.
 
-python -m benchmarks.cpu                  all of it and the curves, about 15 minutes
-python -m benchmarks.cpu --quick          all rows in less than two minutes
+python -m benchmarks.cpu                  all of it, and the curves
+python -m benchmarks.cpu --quick          ends within two minutes
 python -m benchmarks.cpu --row gpt --row chain
 """
 

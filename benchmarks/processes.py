@@ -74,13 +74,20 @@ def modules_of(*libraries: str) -> dict[str, str]:
     return {name: MODULES[name] for name in libraries if installed(name)}
 
 
+def peers_in_time(effort: Effort) -> dict[str, str]:
+    """PyTorch, which the targets of these rows do not need, if there is time for it."""
+    return {} if effort.name == "quick" else modules_of(PYTORCH)
+
+
 def measure_million(effort: Effort) -> Iterator[Measured]:
     length = 1000 if effort.toy else 1_000_000
-    # autograd takes 22 s a run: only where there is time.
-    peers = (PYTORCH, AUTOGRAD) if effort.name == "full" else (PYTORCH,)
+    peers = peers_in_time(effort)
+    if effort.name == "full":
+        peers |= modules_of(AUTOGRAD)  # 22 s a run
+    modules = {**modules_of(OURS), **peers}
     runs = 3 if effort.name == "full" else 1
     cases = {"s": "seconds", "MB": "MB at the peak"}
-    yield from in_turns("million", modules_of(OURS, *peers), [length], cases, runs)
+    yield from in_turns("million", modules, [length], cases, runs)
 
 
 def measure_memory(effort: Effort) -> Iterator[Measured]:
@@ -88,7 +95,7 @@ def measure_memory(effort: Effort) -> Iterator[Measured]:
     runs = 3 if effort.name == "full" else 1
     for rows, classes in sizes:
         cases = {"multiple": f"{rows}x{classes}, multiples of the logits"}
-        modules = modules_of(OURS, PYTORCH)
+        modules = {**modules_of(OURS), **peers_in_time(effort)}
         yield from in_turns("cross_entropy", modules, [rows, classes], cases, runs)
 
 
