@@ -51,7 +51,7 @@ def markdown(results: dict[str, Any]) -> str:
     parts += ["## Targets", table(("work", "target", "measured", ""), targets(rows))]
     missing = [row["title"] for row in rows if not row["whole"]]
     if missing:
-        parts.append("Time was up before: " + "; ".join(missing) + ".")
+        parts.append("Time was up before the end of: " + "; ".join(missing) + ".")
     parts += ["## All cases", "Medians; in brackets the ratio of ours to it."]
     names = libraries(rows)
     parts.append(table(("work", "case", *names), cases(rows, names)))
