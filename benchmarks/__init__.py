@@ -1,0 +1,1 @@
+"""How fast this library is, beside others. README.md says how to run and read it."""
