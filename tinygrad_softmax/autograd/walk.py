@@ -176,11 +176,18 @@ class _Walk:
                     continue
                 if only is not None and parent not in only:
                     continue
-                if parent.owner is not None and self.is_fresh(
-                    result, g, args, results, rule
+                fitted = result
+                if (
+                    getattr(result, "shape", None) != parent.shape
+                    or result.dtype is not parent.dtype
+                ):
+                    fitted = self.fit(result, parent, rule)
+                if parent.owner is not None and (
+                    fitted is not result
+                    or self.is_fresh(result, g, args, results, rule)
                 ):
                     self.fresh.add(parent)
-                self.add(parent, self.fit(result, parent, rule))
+                self.add(parent, fitted)
         if not self.keep:
             node.free()
 
@@ -188,8 +195,11 @@ class _Walk:
         """Call a fused body, telling `scaled` what it may do with the residuals."""
         assert rule.fused is not None
         unit = self.unit if g is self.unit else None
-        with setting(_fused_call, (unit, not self.keep)):
+        token = _fused_call.set((unit, not self.keep))
+        try:
             return rule.fused(g, *args[rule.split :])
+        finally:
+            _fused_call.reset(token)
 
     def add(self, node: Node, g: Any) -> None:
         """Add one message to what is pending at a node."""
@@ -244,14 +254,12 @@ class _Walk:
         """
         if getattr(result, "base", result) is not None or result is g:
             return False
-        if sum(result is each for each in results) > 1:
+        if rule.several and sum(result is each for each in results) > 1:
             return False
-        shared = args
-        if not self.keep:
-            shared = [
-                arg for arg, own in zip(args, rule.residual, strict=True) if not own
-            ]
-        return not any(result is each for each in shared)
+        for arg, own in zip(args, rule.residual):
+            if result is arg and (self.keep or not own):
+                return False
+        return True
 
     def result(self, node: Node, g: Any) -> Any:
         """A gradient as it is handed out: a Variable whose array nobody else holds."""
@@ -325,7 +333,7 @@ def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
     if len(small) > len(large):
         return False
     tail = large[len(large) - len(small) :]
-    return all(a in (b, 1) for a, b in zip(small, tail, strict=True))
+    return small == tail or all(a in (b, 1) for a, b in zip(small, tail, strict=True))
 
 
 def _leads_on(node: Node, only: set[Node] | None) -> bool:

@@ -39,6 +39,13 @@ def _(g, input):
     return _matmul(swapaxes(rows, 0, 1), _reshape(input, shape=(n, input.shape[-1])))
 
 
+@_linear.fused("weight")
+def _(g, input):
+    n = prod(input.shape[:-1])
+    rows = g.reshape(n, g.shape[-1])
+    return backend_of(g).matmul(rows.T, input.reshape(n, input.shape[-1]))
+
+
 @_linear.vjp("bias")
 def _(g):
     return g

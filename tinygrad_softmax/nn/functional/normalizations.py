@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from ...backends import there
+from ...autograd import primitive
+from ...backends import backend_of, there
 from ...backends.dtypes import is_half, working_dtype
 from ...ops.cross_entropy_checks import check_floating
 
@@ -164,10 +165,46 @@ def layer_norm(
     tensor([[-1.,  1.]])
     """
     shape = _last_axes("layer_norm", input, normalized_shape, weight, bias)
-    axes = tuple(range(input.ndim - len(shape), input.ndim))
-    _, centred, var = _moments(_wide(input), axes)
-    normal = centred * (1.0 / ops.sqrt(var + eps))
-    return _affine(normal, weight, bias, None, input.dtype)
+    return _layer_norm(input, weight, bias, axes=len(shape), eps=eps)
+
+
+@primitive(name="layer_norm", residuals=("mean", "scale"))
+def _layer_norm(input, weight, bias, *, axes, eps):
+    """Over the last `axes` axes. Weight and bias have their shape, or are None."""
+    rows = _rows(input, axes)
+    affine = [None if each is None else each.reshape(-1) for each in (weight, bias)]
+    out, mean, scale = backend_of(input).layer_norm(rows, *affine, eps)
+    return out.reshape(input.shape), mean, scale
+
+
+@_layer_norm.vjp("input", "weight", "bias")
+def _(g, input, weight, axes, eps, needs):
+    # The derivation's source is beside the kernel, in backends/norms.py.
+    x, over = _wide(input), tuple(range(input.ndim - axes, input.ndim))
+    _, centred, var = _moments(x, over)
+    scale = 1.0 / ops.sqrt(var + eps)
+    normal, g = centred * scale, _wide(g)
+    h = g if weight is None else g * weight
+    along = ops.mean(h * normal, over, keepdims=True)
+    dx = (h - ops.mean(h, over, keepdims=True) - normal * along) * scale
+    return dx if needs[0] else None, g * normal if needs[1] else None, g
+
+
+@_layer_norm.fused("input", "weight", "bias")
+def _(g, input, weight, axes, mean, scale, needs):
+    shape = input.shape[input.ndim - axes :]
+    backend, weight = backend_of(input), None if weight is None else weight.reshape(-1)
+    x, rows = _rows(input, axes), _rows(g, axes)
+    dx, dweight, dbias = backend.layer_norm_grad(rows, x, weight, mean, scale, needs)
+    dx = None if dx is None else dx.reshape(input.shape)
+    small = (None if each is None else each.reshape(shape) for each in (dweight, dbias))
+    return dx, *small
+
+
+def _rows(x, axes):
+    """x as a matrix whose rows are its last `axes` axes."""
+    width = prod(x.shape[x.ndim - axes :])
+    return x.reshape(prod(x.shape[: x.ndim - axes]), width)
 
 
 def rms_norm(
