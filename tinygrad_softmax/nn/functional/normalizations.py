@@ -172,9 +172,9 @@ def layer_norm(
 def _layer_norm(input, weight, bias, *, axes, eps):
     """Over the last `axes` axes. Weight and bias have their shape, or are None."""
     rows = _rows(input, axes)
-    affine = [None if each is None else each.reshape(-1) for each in (weight, bias)]
+    affine = [_shaped(each, rows.shape[1:]) for each in (weight, bias)]
     out, mean, scale = backend_of(input).layer_norm(rows, *affine, eps)
-    return out.reshape(input.shape), mean, scale
+    return _shaped(out, input.shape), mean, scale
 
 
 @_layer_norm.vjp("input", "weight", "bias")
@@ -193,18 +193,22 @@ def _(g, input, weight, axes, eps, needs):
 @_layer_norm.fused("input", "weight", "bias")
 def _(g, input, weight, axes, mean, scale, needs):
     shape = input.shape[input.ndim - axes :]
-    backend, weight = backend_of(input), None if weight is None else weight.reshape(-1)
-    x, rows = _rows(input, axes), _rows(g, axes)
-    dx, dweight, dbias = backend.layer_norm_grad(rows, x, weight, mean, scale, needs)
-    dx = None if dx is None else dx.reshape(input.shape)
-    small = (None if each is None else each.reshape(shape) for each in (dweight, dbias))
-    return dx, *small
+    flat = None if weight is None else _shaped(weight, (prod(shape),))
+    found = backend_of(input).layer_norm_grad(
+        _rows(g, axes), _rows(input, axes), flat, mean, scale, needs
+    )
+    return tuple(map(_shaped, found, (input.shape, shape, shape)))
+
+
+def _shaped(x, shape):
+    """x in this shape; itself, not a view, if it has it, so that a leaf may keep it."""
+    return x if x is None or x.shape == shape else x.reshape(shape)
 
 
 def _rows(x, axes):
     """x as a matrix whose rows are its last `axes` axes."""
-    width = prod(x.shape[x.ndim - axes :])
-    return x.reshape(prod(x.shape[: x.ndim - axes]), width)
+    outer = x.ndim - axes
+    return _shaped(x, (prod(x.shape[:outer]), prod(x.shape[outer:])))
 
 
 def rms_norm(
