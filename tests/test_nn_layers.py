@@ -330,6 +330,22 @@ def test_layers_copy_and_pickle(make, device):
     np.testing.assert_array_equal(module(x).detach().numpy(), wanted)
 
 
+def test_layer_norm_is_computed_in_float32_at_higher_orders(device):
+    """Squares of 300, and sums of gradients of 300, have no room in float16."""
+    x = (300 * random(3, 8)).astype("float16")
+    g = (300 * random(3, 8)).astype("float16")
+    found = {}
+    for create_graph in (False, True):
+        a = tg.tensor(x, device=device, requires_grad=True)
+        w = tg.full(8, 200.0, dtype="float16", device=device, requires_grad=True)
+        out = F.layer_norm(a, 8, w, None, 1.0)
+        seed = tg.tensor(g, device=device)
+        da, dw = tg.grad(out, [a, w], seed, create_graph=create_graph)
+        found[create_graph] = [each.detach().numpy() for each in (da, dw)]
+    for first, again in zip(found[False], found[True], strict=True):
+        np.testing.assert_allclose(first, again, rtol=2e-3, atol=0.2)
+
+
 # -- no waiting ------------------------------------------------------------------------
 
 

@@ -31,7 +31,8 @@ def layer_norm(
     parts = blocks(x)
     scratch = np.empty(x[parts[0]].shape, x.dtype)
     for part in parts:
-        rows, y, m, s = x[part], out[part], mean[part], scale[part]
+        rows = np.ascontiguousarray(x[part])  # NumPy sums these pairwise
+        y, m, s = out[part], mean[part], scale[part]
         np.add.reduce(rows, axis=1, keepdims=True, out=m)
         m *= share
         np.subtract(rows, m, out=y)
@@ -69,7 +70,7 @@ def layer_norm_grad(
     parts = blocks(x)
     normals, products = np.empty((2, *x[parts[0]].shape), x.dtype)
     for part in parts:
-        rows, some = x[part], g[part]
+        rows, some = x[part], np.ascontiguousarray(g[part])
         normal, product = normals[: len(rows)], products[: len(rows)]
         if needs[0] or needs[1]:
             np.subtract(rows, mean[part], out=normal)

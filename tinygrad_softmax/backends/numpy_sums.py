@@ -1,7 +1,7 @@
 """Sums on the CPU that keep their digits, and scattered sums that keep their pace.
 
 NumPy adds pairwise along the fastest axis only. Along any other it adds row after row:
-in float32 the sum over a batch of a million rows of 0.1 came out 1 % wrong. Here short
+in float32 the sum over a batch of 2^24 rows of 0.1 came out 15 % wrong. Here short
 runs of rows are added by BLAS, as products with ones, and the runs in float64. Where
 rows are short that is several times faster, too.
 """
@@ -21,6 +21,9 @@ INDEX_SIZE = 1 << 16  # of a flat index that is made at a time: 512 KB of int64
 
 def sum_axes(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """The sum over some axes of an array of float32 or float64 that isn't empty."""
+    if x.flags.f_contiguous and not x.flags.c_contiguous:
+        turned = tuple(x.ndim - 1 - axis for axis in axes)
+        return sum_axes(x.T, turned, keepdims).T
     kept = [1 if i in axes else n for i, n in enumerate(x.shape)]
     for first, stop in reversed(_stretches(axes)):
         before, after = x.shape[:first], x.shape[stop:]

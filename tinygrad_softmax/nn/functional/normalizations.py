@@ -178,7 +178,7 @@ def _layer_norm(input, weight, bias, *, axes, eps):
 
 
 @_layer_norm.vjp("input", "weight", "bias")
-def _(g, input, weight, axes, eps, needs):
+def _(g, input, weight, axes, eps):
     # The derivation's source is beside the kernel, in backends/norms.py.
     x, over = _wide(input), tuple(range(input.ndim - axes, input.ndim))
     _, centred, var = _moments(x, over)
@@ -187,13 +187,13 @@ def _(g, input, weight, axes, eps, needs):
     h = g if weight is None else g * weight
     along = ops.mean(h * normal, over, keepdims=True)
     dx = (h - ops.mean(h, over, keepdims=True) - normal * along) * scale
-    return dx if needs[0] else None, g * normal if needs[1] else None, g
+    return dx, g * normal, g
 
 
 @_layer_norm.fused("input", "weight", "bias")
 def _(g, input, weight, axes, mean, scale, needs):
     shape = input.shape[input.ndim - axes :]
-    flat = None if weight is None else _shaped(weight, (prod(shape),))
+    flat = _shaped(weight, (prod(shape),))
     found = backend_of(input).layer_norm_grad(
         _rows(g, axes), _rows(input, axes), flat, mean, scale, needs
     )
