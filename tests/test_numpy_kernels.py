@@ -172,7 +172,10 @@ def test_layer_norm_in_blocks_is_the_plain_one(data, dtype, layout):
     weight = weight if data.draw(st.booleans()) else None
     bias = bias if data.draw(st.booleans()) else None
     needs = data.draw(st.tuples(*[st.booleans()] * 3))
-    wide = [None if v is None else v.astype("float64") for v in (x, weight, bias, g)]
+    wide = [
+        None if v is None else v.astype("float64", order="C")
+        for v in (x, weight, bias, g)
+    ]
     found = FAST.layer_norm(x, weight, bias, 0.1)
     wanted = PLAIN.layer_norm(*wide[:3], 0.1)
     grads = FAST.layer_norm_grad(g, x, weight, *found[1:], needs)

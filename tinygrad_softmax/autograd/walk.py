@@ -16,7 +16,7 @@ from typing import Any
 from ..backends import backend_of, several_devices, there
 from ..backends.dtypes import is_floating
 from .core_ops import add, cast, sum_to
-from .graph import Node, Variable, _grad_enabled, current_observer, setting
+from .graph import Node, Variable, _grad_enabled, current_observer
 from .rules import Rule
 
 _fused_call: ContextVar[tuple[Any, bool]] = ContextVar("fused", default=(None, False))
@@ -130,7 +130,8 @@ class _Walk:
                 self.unit = seed if is_unit else self.unit
                 self.add(node, self.variable(seed) if self.create_graph else _raw(seed))
         results = []
-        with setting(_grad_enabled, self.create_graph):
+        token = _grad_enabled.set(self.create_graph)
+        try:
             while self.heap:
                 node = heappop(self.heap)[1]
                 g = self.pending.pop(node)
@@ -145,6 +146,8 @@ class _Walk:
                     results.append((node, self.result(node, g)))
                 if node.plan is not None:
                     self.visit(node, g, only)
+        finally:
+            _grad_enabled.reset(token)
         return results
 
     def visit(self, node: Node, g: Any, only: set[Node] | None) -> None:
@@ -265,8 +268,9 @@ class _Walk:
         """A gradient as it is handed out: a Variable whose array nobody else holds."""
         if isinstance(g, Variable) and g.node is not None:
             return g
-        g = _raw(g)
-        array = backend_of(g).asarray(g)
+        array = _raw(g)
+        if not hasattr(array, "__setitem__"):  # NumPy's scalars
+            array = backend_of(array).asarray(array)
         if node not in self.summed and node not in self.fresh:
             array = array.copy()
         return self.wrap(array)

@@ -69,9 +69,10 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     >>> linear(tg.tensor([1.0, 2.0]), tg.tensor([[3.0, 4.0]]), tg.tensor([5.0]))
     tensor([16.])
     """
-    check_array("linear", input, weight)
-    x, w = tuple(input.shape), tuple(weight.shape)
-    b = None if bias is None else tuple(bias.shape)
+    rows, matrix = getattr(input, "array", input), getattr(weight, "array", weight)
+    check_array("linear", rows, matrix)
+    x, w = rows.shape, matrix.shape
+    b = None if bias is None else bias.shape
     if not x or len(w) != 2 or x[-1] != w[1] or b not in (None, w[:1]):
         raise ValueError(
             f"linear: input, weight and bias have shapes {x}, {w} and {b}; expected "
