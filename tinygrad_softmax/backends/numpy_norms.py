@@ -68,7 +68,8 @@ def layer_norm_grad(
     shares = np.full(width, 1.0, x.dtype) if weight is None else weight
     shares = shares * x.dtype.type(1.0 / width)
     parts = blocks(x)
-    normals, products = np.empty((2, *x[parts[0]].shape), x.dtype)
+    normals = np.empty(x[parts[0]].shape, x.dtype)
+    products = np.empty_like(normals)
     for part in parts:
         rows, some = x[part], np.ascontiguousarray(g[part])
         normal, product = normals[: len(rows)], products[: len(rows)]

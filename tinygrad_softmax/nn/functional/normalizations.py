@@ -172,8 +172,8 @@ def layer_norm(
 def _layer_norm(input, weight, bias, *, axes, eps):
     """Over the last `axes` axes. Weight and bias have their shape, or are None."""
     rows = _rows(input, axes)
-    affine = [_shaped(each, rows.shape[1:]) for each in (weight, bias)]
-    out, mean, scale = backend_of(input).layer_norm(rows, *affine, eps)
+    weight, bias = _shaped(weight, rows.shape[1:]), _shaped(bias, rows.shape[1:])
+    out, mean, scale = backend_of(input).layer_norm(rows, weight, bias, eps)
     return _shaped(out, input.shape), mean, scale
 
 
@@ -200,12 +200,12 @@ def _(g, input, weight, axes, mean, scale, needs):
     return tuple(map(_shaped, found, (input.shape, shape, shape)))
 
 
-def _shaped(x, shape):
+def _shaped(x: Any, shape: tuple[int, ...]) -> Any:
     """x in this shape; itself, not a view, if it has it, so that a leaf may keep it."""
     return x if x is None or x.shape == shape else x.reshape(shape)
 
 
-def _rows(x, axes):
+def _rows(x: Any, axes: int) -> Any:
     """x as a matrix whose rows are its last `axes` axes."""
     outer = x.ndim - axes
     return _shaped(x, (prod(x.shape[:outer]), prod(x.shape[outer:])))
