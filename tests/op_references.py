@@ -249,6 +249,19 @@ def linear(input, weight, bias=None):
     return out
 
 
+def layer_norm(input, weight, bias, *, axes, eps):
+    shape = input.shape[input.ndim - axes :]
+    out = np.zeros(input.shape)
+    for place in np.ndindex(input.shape[: input.ndim - axes]):
+        row = input[place]
+        mean = math.fsum(row.flat) / row.size
+        var = math.fsum(((row - mean) ** 2).flat) / row.size
+        out[place] = (row - mean) / math.sqrt(var + eps)
+    out = out if weight is None else out * weight
+    assert bias is None or bias.shape == shape
+    return out if bias is None else out + bias
+
+
 def _cut(gates, parts):
     return np.split(np.asarray(gates), parts, axis=-1)
 

@@ -29,7 +29,7 @@ from tinygrad_softmax import ops
 from tinygrad_softmax.autograd import core_ops
 from tinygrad_softmax.backends.windows import Window
 from tinygrad_softmax.nn import functional
-from tinygrad_softmax.nn.functional import binary_losses, gates
+from tinygrad_softmax.nn.functional import binary_losses, gates, normalizations
 from tinygrad_softmax.ops import arithmetic, convolution, indexing, placement, pooling
 
 HERE = "here"  # stands for the device under test
@@ -1074,6 +1074,26 @@ ROWS += [
             case((3,), (2, 3), (2,)),
             case((0, 3), (2, 3), (2,)),
             case((2, 0, 3), (2, 3)),
+        ),
+        plain,
+        scale="largest",
+        without=NO_AXIS,
+    ),
+]
+
+ROWS += [
+    Row(
+        "layer_norm",
+        normalizations._layer_norm,
+        ref.layer_norm,
+        (
+            case((3, 4), (4,), (4,), axes=1, eps=0.1),
+            case((3, 4), None, None, axes=1, eps=0.5),
+            case((2, 3, 4), (4,), None, axes=1, eps=1e-5),
+            case((2, 2, 3), (2, 3), (2, 3), axes=2, eps=0.1),
+            case((5,), None, (5,), axes=1, eps=1e-5),
+            case((40, 3), (3,), (3,), axes=1, eps=0.5),
+            case((0, 4), (4,), (4,), axes=1, eps=1e-5),
         ),
         plain,
         scale="largest",

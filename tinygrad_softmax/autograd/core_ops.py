@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..backends import namespace
-from ..backends.dtypes import is_half, working_dtype
+from ..backends import backend_of, namespace
 from .primitive import primitive
 
 
@@ -34,14 +33,14 @@ def sum_to(x, *, shape):
     16-bit floats are summed in float32.
     """
     extra = x.ndim - len(shape)
-    ones = tuple(
-        extra + i for i, n in enumerate(shape) if n == 1 and x.shape[extra + i] != 1
-    )
-    axes = tuple(range(extra)) + ones
+    axes = tuple(range(extra))
+    if shape != x.shape[extra:]:
+        axes += tuple(
+            [i for i in range(extra, x.ndim) if shape[i - extra] != x.shape[i]]
+        )
     if not axes:
         return x
-    wide = working_dtype(x.dtype) if is_half(x.dtype) else None
-    out = namespace(x).sum(x, axis=axes, dtype=wide, keepdims=True)
+    out = backend_of(x).sum(x, axes, keepdims=True)
     return out.astype(x.dtype, copy=False).reshape(shape)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..backends import check_devices, several_devices, there
+from ..backends import check_devices, is_number, several_devices, there
+from .graph import Variable
 
-_WEAK = (float, int, bool, type(None))
+WEAK = frozenset((float, int, bool, type(None)))  # what adapts to the array beside it
+PLAIN = WEAK | {tuple, str}  # static parameters that need no look
 
 
 def on_device(name: str, forward: Callable, *arrays: Any, **statics: Any) -> Any:
@@ -28,7 +30,7 @@ def aligned(name: str, arrays: Any) -> tuple:
     """
     checked, first = [], None
     for value in arrays:
-        if type(value) in _WEAK:
+        if type(value) in WEAK:
             checked.append(value)
             continue
         if isinstance(value, (list, tuple)):
@@ -50,6 +52,17 @@ def aligned(name: str, arrays: Any) -> tuple:
             check_devices(name, first, value)
         checked.append(value)
     return tuple(checked)
+
+
+def static(name: str, key: str, value: Any) -> Any:
+    """A static parameter's value, which must be no tensor; NumPy's scalars are weak."""
+    if isinstance(value, Variable):
+        raise TypeError(
+            f"{name}: a tensor was given as {key}=, which is static and carries no "
+            f"gradient; mend: give a plain value, {key}=tensor.item() or "
+            f"{key}=tensor.numpy()"
+        )
+    return value.item() if is_number(value) and hasattr(value, "item") else value
 
 
 def explained(error: Exception, name: str, arrays: Any) -> Exception:

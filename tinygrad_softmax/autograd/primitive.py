@@ -26,10 +26,10 @@ from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any, Protocol, overload
 
-from ..backends import backend_of, is_number, several_devices
+from ..backends import backend_of, several_devices
 from ..backends.dtypes import get_default_dtype, is_floating
 from .graph import Node, Variable, current_observer, grad_enabled
-from .inputs import aligned, explained, on_device
+from .inputs import PLAIN, WEAK, aligned, explained, on_device, static
 from .rules import RESERVED, add_rule, make_plan
 
 PRIMITIVES: list[Primitive] = []  # every primitive, in order of definition
@@ -186,7 +186,7 @@ def _binary_call(name: str, forward: Callable) -> Callable:
             if type(a) is list or type(b) is list:
                 aligned(name, (a, b))  # raises: + would join them
             return forward(a, b)
-        if type(array) is not type(other):
+        if not (type(array) is type(other) or type(b) in WEAK or type(a) in WEAK):
             array, other = aligned(name, (array, other))
         try:
             if several_devices:
@@ -214,22 +214,24 @@ def _general_call(
     def op(*inputs, **statics):
         if not variadic and len(inputs) < arity:
             inputs += defaults[len(defaults) - arity + len(inputs) :]
-        like = next((each for each in inputs if isinstance(each, Variable)), None)
         for key, value in statics.items():
-            if isinstance(value, Variable):
-                raise TypeError(
-                    f"{name}: a tensor was given as {key}=, which is static and "
-                    f"carries no gradient; mend: give a plain value, "
-                    f"{key}=tensor.item() or {key}=tensor.numpy()"
-                )
-            if is_number(value) and hasattr(value, "item"):
-                statics[key] = value.item()  # NumPy's scalars are weak here too
+            if type(value) not in PLAIN:
+                statics[key] = static(name, key, value)
+        like, arrays, nodes = None, [], []
+        for x in inputs:
+            if isinstance(x, Variable):
+                like = x if like is None else like
+                arrays.append(x.array)
+                nodes.append(x.node)
+            else:
+                arrays.append(x)
+                nodes.append(None)
         if like is None:
             out = forward(*inputs, **statics)
             return out[0] if this.residuals else out
-        nodes = tuple(getattr(each, "node", None) for each in inputs)
-        arrays = [x.array if isinstance(x, Variable) else x for x in inputs]
-        arrays = aligned(name, arrays)
+        kind = type(like.array)
+        if set(map(type, arrays)) != {kind}:
+            arrays = aligned(name, arrays)
         try:
             if several_devices:
                 out = on_device(name, forward, *arrays, **statics)
@@ -240,16 +242,15 @@ def _general_call(
         residuals = ()
         if this.residuals:
             out, *residuals = out
-        needs = tuple(node is not None for node in nodes)
-        if not any(needs) or not grad_enabled() or not this.differentiable:
+        needs = tuple([node is not None for node in nodes])
+        if True not in needs or not grad_enabled() or not this.differentiable:
             return _constant(this, like.result_class, out, arrays, statics)
-        if type(out) is not type(like.array):
+        if type(out) is not kind:
             out = backend_of(out).asarray(out)  # (to_device: not like.array's)
         plan = this.plans.get(needs) or make_plan(this, needs)
-        given = {**this.statics, **statics}
-        given.update(zip(this.residuals, residuals, strict=True))
-        saved = plan.save(*((arrays,) if variadic else arrays), out=out, **given)
-        return _record(this, like, plan, nodes, saved, out, arrays)
+        statics.update(zip(this.residuals, residuals, strict=True))
+        saved = plan.save(*((arrays,) if variadic else arrays), out=out, **statics)
+        return _record(this, like, plan, tuple(nodes), saved, out, arrays)
 
     this: Any = op
     return op

@@ -128,9 +128,11 @@ def make_plan(op: Any, needs: tuple[bool, ...]) -> Plan:
         }
         values = [_pick(op, each, literal) for each in names + fused_names]
         picks.append("(" + "".join(f"{value}, " for value in values) + ")")
-    keywords = ", ".join(("out", *op.static_names, *op.residuals))
+    names = ("out", *op.static_names, *op.residuals)
+    keywords = ", ".join(f"{k}=_given_[{k!r}]" if k in op.statics else k for k in names)
     source = f"lambda {', '.join(op.inputs)}, *, {keywords}: ({', '.join(picks)},)"
-    plan = Plan(op, tuple(rules), eval(source, {"_shape_": _shape}))  # noqa: S307
+    scope = {"_shape_": _shape, "_given_": op.statics}
+    plan = Plan(op, tuple(rules), eval(source, scope))  # noqa: S307
     op.plans[needs] = plan
     return plan
 

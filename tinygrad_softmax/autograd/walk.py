@@ -16,7 +16,7 @@ from typing import Any
 from ..backends import backend_of, several_devices, there
 from ..backends.dtypes import is_floating
 from .core_ops import add, cast, sum_to
-from .graph import Node, Variable, _grad_enabled, current_observer, setting
+from .graph import Node, Variable, _grad_enabled, current_observer
 from .rules import Rule
 
 _fused_call: ContextVar[tuple[Any, bool]] = ContextVar("fused", default=(None, False))
@@ -130,7 +130,8 @@ class _Walk:
                 self.unit = seed if is_unit else self.unit
                 self.add(node, self.variable(seed) if self.create_graph else _raw(seed))
         results = []
-        with setting(_grad_enabled, self.create_graph):
+        token = _grad_enabled.set(self.create_graph)
+        try:
             while self.heap:
                 node = heappop(self.heap)[1]
                 g = self.pending.pop(node)
@@ -145,6 +146,8 @@ class _Walk:
                     results.append((node, self.result(node, g)))
                 if node.plan is not None:
                     self.visit(node, g, only)
+        finally:
+            _grad_enabled.reset(token)
         return results
 
     def visit(self, node: Node, g: Any, only: set[Node] | None) -> None:
@@ -176,11 +179,18 @@ class _Walk:
                     continue
                 if only is not None and parent not in only:
                     continue
-                if parent.owner is not None and self.is_fresh(
-                    result, g, args, results, rule
+                fitted = result
+                if (
+                    getattr(result, "shape", None) != parent.shape
+                    or result.dtype is not parent.dtype
+                ):
+                    fitted = self.fit(result, parent, rule)
+                if parent.owner is not None and (
+                    fitted is not result
+                    or self.is_fresh(result, g, args, results, rule)
                 ):
                     self.fresh.add(parent)
-                self.add(parent, self.fit(result, parent, rule))
+                self.add(parent, fitted)
         if not self.keep:
             node.free()
 
@@ -188,8 +198,11 @@ class _Walk:
         """Call a fused body, telling `scaled` what it may do with the residuals."""
         assert rule.fused is not None
         unit = self.unit if g is self.unit else None
-        with setting(_fused_call, (unit, not self.keep)):
+        token = _fused_call.set((unit, not self.keep))
+        try:
             return rule.fused(g, *args[rule.split :])
+        finally:
+            _fused_call.reset(token)
 
     def add(self, node: Node, g: Any) -> None:
         """Add one message to what is pending at a node."""
@@ -244,21 +257,20 @@ class _Walk:
         """
         if getattr(result, "base", result) is not None or result is g:
             return False
-        if sum(result is each for each in results) > 1:
+        if rule.several and sum(result is each for each in results) > 1:
             return False
-        shared = args
-        if not self.keep:
-            shared = [
-                arg for arg, own in zip(args, rule.residual, strict=True) if not own
-            ]
-        return not any(result is each for each in shared)
+        for arg, own in zip(args, rule.residual):
+            if result is arg and (self.keep or not own):
+                return False
+        return True
 
     def result(self, node: Node, g: Any) -> Any:
         """A gradient as it is handed out: a Variable whose array nobody else holds."""
         if isinstance(g, Variable) and g.node is not None:
             return g
-        g = _raw(g)
-        array = backend_of(g).asarray(g)
+        array = _raw(g)
+        if not hasattr(array, "__setitem__"):  # NumPy's scalars
+            array = backend_of(array).asarray(array)
         if node not in self.summed and node not in self.fresh:
             array = array.copy()
         return self.wrap(array)
@@ -325,7 +337,7 @@ def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
     if len(small) > len(large):
         return False
     tail = large[len(large) - len(small) :]
-    return all(a in (b, 1) for a, b in zip(small, tail, strict=True))
+    return small == tail or all(a in (b, 1) for a, b in zip(small, tail, strict=True))
 
 
 def _leads_on(node: Node, only: set[Node] | None) -> bool:

@@ -18,13 +18,14 @@ import numpy as np
 from . import special
 from .dtypes import is_half, working_dtype
 from .gelus import gelu
+from .norms import NormKernels
 from .targets import LabelError, Targets, label_error
 from .windows import WindowKernels
 
 Array = Any  # an array of some backend: numpy.ndarray, cupy.ndarray, ...
 
 
-class Backend(WindowKernels):
+class Backend(WindowKernels, NormKernels):
     """Where arrays live, and the loops worth doing by hand.
 
     Subclass it, set `name` (the device string) and `xp` (a namespace with NumPy's
@@ -157,6 +158,15 @@ class Backend(WindowKernels):
         out = self.xp.result_type(*(each.dtype for each in operands))
         wide = [each.astype(working_dtype(out), copy=False) for each in operands]
         return self.xp.einsum(subscripts, *wide, optimize=True).astype(out, copy=False)
+
+    def sum(self, x: Array, axis: tuple[int, ...], keepdims: bool = False) -> Array:
+        """The sum over some axes; float32 for 16-bit floats, which it is made in."""
+        wide = working_dtype(x.dtype) if is_half(x.dtype) else None
+        return self.xp.sum(x, axis=axis, dtype=wide, keepdims=keepdims)
+
+    def where(self, condition: Array, a: Any, b: Any) -> Array:
+        """a where `condition` holds, else b; they broadcast."""
+        return self.xp.where(condition, a, b)
 
     def scatter_add(self, out: Array, index: Any, values: Array) -> None:
         """`out[index] += values` in place; an element named twice gets both."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from math import copysign
 from typing import Any
 
 import numpy as np
 
 from .base import Array, Backend
-from .dtypes import working_dtype
+from .dtypes import float16, float32, float64, working_dtype
+from .numpy_norms import layer_norm, layer_norm_grad
+from .numpy_sums import RUN, scatter_add_rows, sum_axes
 from .targets import Targets
 
 GELU_BYTES = 128 * 1024  # of x; there are some eight arrays of that size on the way
 BLOCK_BYTES = 512 * 1024  # measured best among 128 KB .. 2 MB; fits a core's L2
+WHERE_SIZE = 1 << 11  # elements from which on bits are faster than branches
+BITS = {float16: np.int16, float32: np.int32, float64: np.int64}
 COLUMN_BYTES = 1024 * 1024  # measured best among 256 KB .. 8 MB, 16 to 32 channels
 
 
@@ -23,6 +28,61 @@ class NumpyBackend(Backend):
     block_bytes = BLOCK_BYTES
     column_bytes = COLUMN_BYTES
     array_type = np.ndarray
+
+    def sum(self, x: Array, axis: tuple[int, ...], keepdims: bool = False) -> Array:
+        """The sum over some axes, in blocks: exact over a long batch too."""
+        if x.dtype.char in "fd" and x.size:
+            if axis == (0,) and len(x) <= RUN:
+                return np.add.reduce(x, axis=0, keepdims=keepdims)
+            return sum_axes(x, axis, keepdims)
+        return super().sum(x, axis, keepdims)
+
+    def where(self, condition: Array, a: Any, b: Any) -> Array:
+        """`np.where`; a choice between floats and 0 is made of their bits.
+
+        That is ten times faster on values in no order, whose branches can't be
+        predicted: x 0 or x 1, as integers, leaves nan, inf and -0.0 as they are.
+        """
+        size = getattr(condition, "size", 0)
+        if size < WHERE_SIZE or condition.dtype != bool:
+            return np.where(condition, a, b)
+        if type(a) is float:
+            condition, a, b = ~condition, b, a
+        bits = BITS.get(getattr(a, "dtype", None))
+        if bits is None or type(b) is not float or b or copysign(1.0, b) < 0.0:
+            return np.where(condition, a, b)
+        chosen = condition.astype(bits)
+        into = chosen if chosen.shape == a.shape else None
+        return np.multiply(chosen, a.view(bits), out=into).view(a.dtype)
+
+    def scatter_add(self, out: Array, index: Any, values: Array) -> None:
+        """`out[index] += values` in place; rows of a matrix four times faster."""
+        key = index[0] if isinstance(index, tuple) and len(index) == 1 else index
+        integers = isinstance(key, np.ndarray) and key.dtype.kind in "iu"
+        if not integers or not scatter_add_rows(out, key, values):
+            super().scatter_add(out, index, values)
+
+    def layer_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Array, Array]:
+        """The reference kernel, block of rows by block of rows."""
+        if _one_dtype(x, weight, bias):
+            return layer_norm(x, weight, bias, eps)
+        return super().layer_norm(x, weight, bias, eps)
+
+    def layer_norm_grad(
+        self,
+        g: Array,
+        x: Array,
+        weight: Array | None,
+        mean: Array,
+        scale: Array,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """The reference kernel, block of rows by block of rows."""
+        if _one_dtype(x, g, weight):
+            return layer_norm_grad(g, x, weight, mean, scale, needs)
+        return super().layer_norm_grad(g, x, weight, mean, scale, needs)
 
     def softmax_cross_entropy(
         self,
@@ -75,3 +135,9 @@ class NumpyBackend(Backend):
             if slope is not None:
                 slope[part] = found
         return out.reshape(x.shape), None if slope is None else slope.reshape(x.shape)
+
+
+def _one_dtype(x: Array, *others: Array | None) -> bool:
+    """Whether arrays are not empty and all of one dtype, float32 or float64."""
+    same = all(each is None or each.dtype == x.dtype for each in others)
+    return same and x.dtype.char in "fd" and x.size > 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..autograd import primitive
 from ..autograd.core_ops import add as add
-from ..backends import namespace
+from ..backends import backend_of, namespace
 
 
 @primitive(differentiable=False)
@@ -173,7 +173,8 @@ def where(condition, a, b):
     >>> tg.where(tg.tensor([True, False]), tg.tensor([1.0, 2.0]), 0.0)
     tensor([1., 0.])
     """
-    return namespace(condition, a, b).where(condition, a, b)
+    held = [x for x in (condition, a, b) if hasattr(x, "__setitem__")]
+    return backend_of(held[0] if held else condition).where(condition, a, b)
 
 
 @where.vjp("a")

@@ -14,7 +14,7 @@ from math import prod as _product
 from ..autograd import primitive
 from ..autograd.core_ops import broadcast_to
 from ..backends import backend_of, namespace
-from ..backends.dtypes import float32, is_half
+from ..backends.dtypes import float32, is_floating, is_half
 from .arithmetic import multiply, where
 from .axes import check_array, check_axes, check_axis, kept_shape, length
 from .elementwise import abs, sign
@@ -35,7 +35,7 @@ def _accumulator(x):
 
 @primitive(name="sum")
 def _sum(x, *, axis, keepdims):
-    out = namespace(x).sum(x, axis=axis, dtype=_accumulator(x), keepdims=keepdims)
+    out = backend_of(x).sum(x, axis, keepdims)
     return out.astype(x.dtype) if is_half(x.dtype) else out
 
 
@@ -55,7 +55,10 @@ def sum(x, axis=None, keepdims=False):
 
 @primitive(name="mean")
 def _mean(x, *, axis, keepdims):
-    out = namespace(x).mean(x, axis=axis, dtype=_accumulator(x), keepdims=keepdims)
+    n = length(x.shape, axis)
+    if not n or not is_floating(x.dtype):
+        return namespace(x).mean(x, axis=axis, keepdims=keepdims)
+    out = backend_of(x).sum(x, axis, keepdims) / n
     return out.astype(x.dtype) if is_half(x.dtype) else out
 
 

@@ -134,7 +134,7 @@ def _dropped(
     kept = _kept(input, p, generator, shape)
     one = input.dtype.type
     with there(kept):
-        mask = namespace(kept).where(kept, one(1.0 / (1.0 - p)), one(0))
+        mask = kept * one(1.0 / (1.0 - p))  # (`where` would have to branch)
     return ops.multiply(input, mask)
 
 

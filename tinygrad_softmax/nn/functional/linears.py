@@ -40,6 +40,13 @@ def _(g, input):
     return _matmul(swapaxes(rows, 0, 1), _reshape(input, shape=(n, input.shape[-1])))
 
 
+@_linear.fused("weight")
+def _(g, input):
+    n = prod(input.shape[:-1])
+    rows = g.reshape(n, g.shape[-1])
+    return backend_of(g).matmul(rows.T, input.reshape(n, input.shape[-1]))
+
+
 @_linear.vjp("bias")
 def _(g):
     return g
@@ -64,10 +71,11 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     >>> linear(tg.tensor([1.0, 2.0]), tg.tensor([[3.0, 4.0]]), tg.tensor([5.0]))
     tensor([16.])
     """
-    check_array("linear", input, weight)
-    check_floating("linear", "the input is", input)
-    x, w = tuple(input.shape), tuple(weight.shape)
-    b = None if bias is None else tuple(bias.shape)
+    rows, matrix = getattr(input, "array", input), getattr(weight, "array", weight)
+    check_array("linear", rows, matrix)
+    check_floating("linear", "the input is", rows)
+    x, w = rows.shape, matrix.shape
+    b = None if bias is None else bias.shape
     if not x or len(w) != 2 or x[-1] != w[1] or b not in (None, w[:1]):
         raise ValueError(
             f"linear: input, weight and bias have shapes {x}, {w} and {b}; expected "

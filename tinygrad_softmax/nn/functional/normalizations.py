@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from ...backends import there
+from ...autograd import primitive
+from ...backends import backend_of, there
 from ...backends.dtypes import is_half, working_dtype
 from ...ops.cross_entropy_checks import check_floating
 
@@ -164,10 +165,50 @@ def layer_norm(
     tensor([[-1.,  1.]])
     """
     shape = _last_axes("layer_norm", input, normalized_shape, weight, bias)
-    axes = tuple(range(input.ndim - len(shape), input.ndim))
-    _, centred, var = _moments(_wide(input), axes)
-    normal = centred * (1.0 / ops.sqrt(var + eps))
-    return _affine(normal, weight, bias, None, input.dtype)
+    return _layer_norm(input, weight, bias, axes=len(shape), eps=eps)
+
+
+@primitive(name="layer_norm", residuals=("mean", "scale"))
+def _layer_norm(input, weight, bias, *, axes, eps):
+    """Over the last `axes` axes. Weight and bias have their shape, or are None."""
+    rows = _rows(input, axes)
+    weight, bias = _shaped(weight, rows.shape[1:]), _shaped(bias, rows.shape[1:])
+    out, mean, scale = backend_of(input).layer_norm(rows, weight, bias, eps)
+    return _shaped(out, input.shape), mean, scale
+
+
+@_layer_norm.vjp("input", "weight", "bias")
+def _(g, input, weight, axes, eps):
+    # The derivation's source is beside the kernel, in backends/norms.py.
+    x, over = _wide(input), tuple(range(input.ndim - axes, input.ndim))
+    _, centred, var = _moments(x, over)
+    scale = 1.0 / ops.sqrt(var + eps)
+    normal, g = centred * scale, _wide(g)
+    h = g if weight is None else g * weight
+    along = ops.mean(h * normal, over, keepdims=True)
+    dx = (h - ops.mean(h, over, keepdims=True) - normal * along) * scale
+    return dx, g * normal, g
+
+
+@_layer_norm.fused("input", "weight", "bias")
+def _(g, input, weight, axes, mean, scale, needs):
+    shape = input.shape[input.ndim - axes :]
+    flat = _shaped(weight, (prod(shape),))
+    found = backend_of(input).layer_norm_grad(
+        _rows(g, axes), _rows(input, axes), flat, mean, scale, needs
+    )
+    return tuple(map(_shaped, found, (input.shape, shape, shape)))
+
+
+def _shaped(x: Any, shape: tuple[int, ...]) -> Any:
+    """x in this shape; itself, not a view, if it has it, so that a leaf may keep it."""
+    return x if x is None or x.shape == shape else x.reshape(shape)
+
+
+def _rows(x: Any, axes: int) -> Any:
+    """x as a matrix whose rows are its last `axes` axes."""
+    outer = x.ndim - axes
+    return _shaped(x, (prod(x.shape[:outer]), prod(x.shape[outer:])))
 
 
 def rms_norm(
