@@ -31,7 +31,7 @@ class NumpyBackend(Backend):
 
     def sum(self, x: Array, axis: tuple[int, ...], keepdims: bool = False) -> Array:
         """The sum over some axes, in blocks: exact over a long batch too."""
-        if x.dtype.char in "fd" and x.size:
+        if x.dtype.char in "fd" and x.size and axis:
             if axis == (0,) and len(x) <= RUN:
                 return np.add.reduce(x, axis=0, keepdims=keepdims)
             return sum_axes(x, axis, keepdims)
