@@ -6,50 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array, Backend
+from .base import Array
 from .dtypes import working_dtype
-from .targets import Targets
+from .numpy_softmax import SoftmaxKernels
 
 GELU_BYTES = 128 * 1024  # of x; there are some eight arrays of that size on the way
-BLOCK_BYTES = 512 * 1024  # measured best among 128 KB .. 2 MB; fits a core's L2
 COLUMN_BYTES = 1024 * 1024  # measured best among 256 KB .. 8 MB, 16 to 32 channels
 
 
-class NumpyBackend(Backend):
+class NumpyBackend(SoftmaxKernels):
     """Arrays in host memory, computed by NumPy."""
 
     name = "cpu"
     xp = np
-    block_bytes = BLOCK_BYTES
     column_bytes = COLUMN_BYTES
     array_type = np.ndarray
-
-    def softmax_cross_entropy(
-        self,
-        logits: Array,
-        targets: Targets,
-        grad: Array | None = None,
-        scale: Any = 1.0,
-    ) -> Array:
-        """The reference kernel, block of rows by block of rows.
-
-        A block stays in cache: logits are read from memory once, the gradient is
-        written once, and nothing else of their size is ever allocated.
-        """
-        n, classes = logits.shape
-        limit = self.block_bytes or logits.nbytes
-        step = max(1, limit // max(1, classes * logits.itemsize))
-        if n <= step:
-            return super().softmax_cross_entropy(logits, targets, grad, scale)
-        parts = []
-        for start in range(0, n, step):
-            rows = slice(start, start + step)
-            part = None if grad is None else grad[rows]
-            block = super().softmax_cross_entropy(
-                logits[rows], targets[rows], part, scale
-            )
-            parts.append(block)
-        return np.concatenate(parts)
 
     def _where_number(self, values: Array, numbers: Array | None, number: int) -> Array:
         """Bit by bit: twice as fast as `where`, which can't predict its branches."""
