@@ -124,6 +124,20 @@ class Backend(WindowKernels):
             raise error(row, int(labels[row]), classes, ignore_index)
         return None
 
+    def examine_labels(
+        self,
+        labels: Array,
+        classes: int,
+        ignore_index: int | None,
+        error: LabelError = label_error,
+    ) -> tuple[Array | None, int | None]:
+        """What `check_labels` returns, and `ignore_index` if a label may be that.
+
+        None in its place saves all that is done for ignored rows. A device that should
+        not be waited for can't know.
+        """
+        return self.check_labels(labels, classes, ignore_index, error), ignore_index
+
     def bad_labels(
         self, labels: Array, classes: int, ignore_index: int | None
     ) -> Array:

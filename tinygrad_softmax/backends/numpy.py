@@ -9,6 +9,7 @@ import numpy as np
 from .base import Array
 from .dtypes import working_dtype
 from .numpy_softmax import SoftmaxKernels
+from .targets import LabelError, label_error
 
 GELU_BYTES = 128 * 1024  # of x; there are some eight arrays of that size on the way
 COLUMN_BYTES = 1024 * 1024  # measured best among 256 KB .. 8 MB, 16 to 32 channels
@@ -21,6 +22,22 @@ class NumpyBackend(SoftmaxKernels):
     xp = np
     column_bytes = COLUMN_BYTES
     array_type = np.ndarray
+
+    def examine_labels(
+        self,
+        labels: Array,
+        classes: int,
+        ignore_index: int | None,
+        error: LabelError = label_error,
+    ) -> tuple[Array | None, int | None]:
+        """One pass where all labels are classes: below 0 they are huge if unsigned."""
+        if labels.size and labels.dtype.kind in "iu":
+            unsigned = labels.view(f"u{labels.itemsize}")
+            if np.maximum.reduce(unsigned, axis=None) < classes:
+                if ignore_index is not None and 0 <= ignore_index < classes:
+                    return None, ignore_index
+                return None, None
+        return super().examine_labels(labels, classes, ignore_index, error)
 
     def _where_number(self, values: Array, numbers: Array | None, number: int) -> Array:
         """Bit by bit: twice as fast as `where`, which can't predict its branches."""

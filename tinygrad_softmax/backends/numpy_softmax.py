@@ -61,32 +61,32 @@ def row_sums(e: Array) -> Array:
     return sums + np.einsum("ij->i", e[:, whole:]) if whole < classes else sums
 
 
+def _by_blocks(work: Callable[[slice], None], x: Array, step: int) -> None:
+    """Call work(rows) for every block of `step` rows of x."""
+    number = threads.get_num_threads() if x.nbytes >= THREADED_BYTES else 1
+
+    def block(i: int) -> None:
+        work(slice(i * step, min(len(x), (i + 1) * step)))
+
+    threads.for_each(block, -(-len(x) // step), number)
+
+
 class SoftmaxKernels(Backend):
     """The kernels of base.py over rows (n, C), by blocks and on threads."""
 
     block_bytes = BLOCK_BYTES
 
-    def _by_blocks(self, work: Callable[[slice], None], x: Array) -> None:
-        """work(rows) for blocks of the rows of x; their borders depend on x alone."""
-        n, classes = x.shape
-        itemsize = working_dtype(x.dtype).itemsize
-        step = max(1, (self.block_bytes or x.nbytes) // max(1, classes * itemsize))
-        if n <= step:
-            work(slice(0, n))
-            return
-        number = threads.get_num_threads() if x.nbytes >= THREADED_BYTES else 1
-        threads.for_each(
-            lambda i: work(slice(i * step, min(n, (i + 1) * step))),
-            -(-n // step),
-            number,
-        )
+    def _rows_at_once(self, x: Array) -> int:
+        """How many rows a block has: it depends on the array alone."""
+        row = max(1, x.shape[1] * working_dtype(x.dtype).itemsize)
+        return max(1, (self.block_bytes or x.nbytes) // row)
 
     def _shifted(self, x: Array) -> tuple[Array, Array, Array, Array, Array]:
         """base.py's, with the sums that the kernel for labels has: one-hot rows and
         labels give the same digits."""
         x = x.astype(working_dtype(x.dtype), copy=False)
         rows, a = np.arange(len(x)), x.argmax(axis=1)
-        d = x - x[rows, a][:, None]
+        d = np.subtract(x, x[rows, a][:, None], order="C")
         e = np.exp(d)
         e[rows, a] = 0.0
         return e, row_sums(e), d, rows, a
@@ -102,21 +102,20 @@ class SoftmaxKernels(Backend):
     ) -> Array:
         """Labels, with class weights and ignored rows or without, have a kernel that
         makes no rows of target values; other targets take the reference, by blocks."""
-        losses = np.empty(len(logits), working_dtype(logits.dtype))
-        plain = super().softmax_cross_entropy
         labels = targets.are_labels and not targets.label_smoothing
         simple = labels and targets.bad is None and logits.dtype.kind == "f"
-
-        def work(rows: slice) -> None:
-            part = None if grad is None else grad[rows]
-            some = targets if rows.stop - rows.start == len(logits) else targets[rows]
-            if simple:
-                losses[rows] = _of_labels(logits[rows], some, part, scale)
-            else:
-                losses[rows] = plain(logits[rows], some, part, scale)
-
+        kernel = _of_labels if simple else super().softmax_cross_entropy
         with np.errstate(all="ignore"):
-            self._by_blocks(work, logits)
+            step = self._rows_at_once(logits)
+            if len(logits) <= step:
+                return kernel(logits, targets, grad, scale)
+            losses = np.empty(len(logits), working_dtype(logits.dtype))
+
+            def work(rows: slice) -> None:
+                part = None if grad is None else grad[rows]
+                losses[rows] = kernel(logits[rows], targets[rows], part, scale)
+
+            _by_blocks(work, logits, step)
         return losses
 
 
