@@ -233,6 +233,22 @@ class Backend(WindowKernels):
         s = self.xp.where(self.xp.isinf(m), s.dtype.type(0), s)
         return (m + self.xp.log1p(s)).astype(x.dtype, copy=False)
 
+    @np.errstate(all="ignore")
+    def softmax_vjp(self, g: Array, out: Array) -> Array:
+        """The gradient of softmax's input: out * (g - sum(g * out)), rows (n, C)."""
+        work = working_dtype(out.dtype)
+        g, p = g.astype(work, copy=False), out.astype(work, copy=False)
+        dots = (g * p).sum(axis=1, keepdims=True)
+        return (p * (g - dots)).astype(out.dtype, copy=False)
+
+    @np.errstate(all="ignore")
+    def log_softmax_vjp(self, g: Array, out: Array) -> Array:
+        """The gradient of log_softmax's input: g - exp(out) * sum(g), rows (n, C)."""
+        work = working_dtype(out.dtype)
+        g, lp = g.astype(work, copy=False), out.astype(work, copy=False)
+        sums = g.sum(axis=1, keepdims=True)
+        return (g - self.xp.exp(lp) * sums).astype(out.dtype, copy=False)
+
     def _shifted(self, x: Array) -> tuple[Array, Array, Array, Array, Array]:
         """(exp(d) with 0 at the maximum, its row sums s, d, row numbers, a)."""
         xp = self.xp

@@ -71,6 +71,11 @@ def _by_blocks(work: Callable[[slice], None], x: Array, step: int) -> None:
     threads.for_each(block, -(-len(x) // step), number)
 
 
+def _mine(x: Array) -> bool:
+    """Whether the kernels here are for x: NumPy's own floats, and some of them."""
+    return x.dtype.kind == "f" and x.size > 0
+
+
 class SoftmaxKernels(Backend):
     """The kernels of base.py over rows (n, C), by blocks and on threads."""
 
@@ -91,6 +96,48 @@ class SoftmaxKernels(Backend):
         e[rows, a] = 0.0
         return e, row_sums(e), d, rows, a
 
+    # -- softmax, log_softmax, logsumexp -----------------------------------------------
+
+    def softmax(self, x: Array) -> Array:
+        """softmax over the last axis of x, shape (n, C)."""
+        return self._blocked(_softmax, x) if _mine(x) else super().softmax(x)
+
+    def log_softmax(self, x: Array) -> Array:
+        """log(softmax) over the last axis of x, shape (n, C)."""
+        return self._blocked(_log_softmax, x) if _mine(x) else super().log_softmax(x)
+
+    def logsumexp(self, x: Array) -> Array:
+        """log(sum(exp(x))) over the last axis of x, shape (n, C)."""
+        return self._blocked(_logsumexp, x) if _mine(x) else super().logsumexp(x)
+
+    def softmax_vjp(self, g: Array, out: Array) -> Array:
+        """The gradient of softmax's input, from its output's and its output."""
+        if not (_mine(out) and g.dtype == out.dtype):
+            return super().softmax_vjp(g, out)
+        return self._blocked(_softmax_vjp, g, out)
+
+    def log_softmax_vjp(self, g: Array, out: Array) -> Array:
+        """The gradient of log_softmax's input, from its output's and its output."""
+        if not (_mine(out) and g.dtype == out.dtype):
+            return super().log_softmax_vjp(g, out)
+        return self._blocked(_log_softmax_vjp, g, out)
+
+    def _blocked(self, kernel: Callable[..., None], *inputs: Array) -> Array:
+        """kernel(*inputs, out) for every block of rows of the inputs, (n, C)."""
+        x = inputs[0]
+        out = np.empty(len(x) if kernel is _logsumexp else x.shape, x.dtype)
+
+        def work(rows: slice) -> None:
+            kernel(*(each[rows] for each in inputs), out[rows])
+
+        with np.errstate(all="ignore"):
+            step = self._rows_at_once(x)
+            if len(x) <= step:
+                kernel(*inputs, out)
+            else:
+                _by_blocks(work, x, step)
+        return out
+
     # -- softmax_cross_entropy -------------------------------------------------------
 
     def softmax_cross_entropy(
@@ -103,7 +150,7 @@ class SoftmaxKernels(Backend):
         """Labels, with class weights and ignored rows or without, have a kernel that
         makes no rows of target values; other targets take the reference, by blocks."""
         labels = targets.are_labels and not targets.label_smoothing
-        simple = labels and targets.bad is None and logits.dtype.kind == "f"
+        simple = labels and targets.bad is None and _mine(logits)
         kernel = _of_labels if simple else super().softmax_cross_entropy
         with np.errstate(all="ignore"):
             step = self._rows_at_once(logits)
@@ -119,6 +166,132 @@ class SoftmaxKernels(Backend):
         return losses
 
 
+# -- what the kernels share: a block by its rows, and a block transposed -----------------
+
+
+def _place_for(x: Array, out: Array | None) -> Array:
+    """Where a block is computed: in the result itself, if that can hold it."""
+    dtype = working_dtype(x.dtype)
+    if out is not None and out.dtype == dtype and out.flags.c_contiguous:
+        return out
+    return scratch.array(0, x.shape, dtype)
+
+
+def _shifted_rows(x: Array, d: Array) -> tuple[Array, Array, Array, Array]:
+    """d, filled; where its rows start in memory, and their maxima; and m."""
+    if x.dtype != d.dtype or not x.flags.c_contiguous:
+        np.copyto(d, x)
+        x = d
+    starts = np.arange(0, x.size, x.shape[1])
+    top = starts + x.argmax(axis=1)
+    m = x.reshape(-1)[top]
+    np.subtract(x, m[:, None], out=d)
+    return d, starts, top, m
+
+
+def _exponentials(d: Array, flat: Array, top: Array) -> tuple[Array, Array]:
+    """e in place of d, whose elements are `flat`; s, and e at the maximum.
+
+    That is 1, but nan where the largest number of a row is infinite or nan.
+    """
+    np.exp(d, out=d)
+    largest = flat[top]
+    flat[top] = 0.0
+    s = row_sums(d)
+    flat[top] = largest
+    return s, largest
+
+
+def _is_narrow(x: Array) -> bool:
+    """Whether a block is faster transposed: a sum over few numbers is slow, so it is
+    done for all rows at once, along contiguous memory."""
+    return x.shape[1] <= NARROW and x.size >= NARROW_SIZE
+
+
+def _shifted_columns(x: Array) -> tuple[Array, Array, Array] | None:
+    """d and e of the block transposed, and m; None if a maximum is not finite."""
+    shape, dtype = x.shape[::-1], working_dtype(x.dtype)
+    d, e = scratch.array(0, shape, dtype), scratch.array(1, shape, dtype)
+    np.copyto(d, x.T)
+    m = np.maximum.reduce(d, axis=0)
+    if not np.isfinite(m).all():
+        return None
+    d -= m
+    np.exp(d, out=e)
+    return d, e, m
+
+
+def _column_sums(d: Array, e: Array, out: Array) -> Array:
+    """s: every maximum is left out, and all but one of them counted in again.
+
+    `out` (d or e) is overwritten.
+    """
+    ties = np.add.reduce(e, axis=0)
+    below = scratch.array(2, d.shape, np.dtype(bool))
+    np.less(d, 0.0, out=below)
+    np.multiply(e, below, out=out)
+    s = np.add.reduce(out, axis=0)
+    ties -= s
+    s += np.rint(ties) - 1.0
+    return s
+
+
+# -- one block ---------------------------------------------------------------------------
+
+
+def _softmax(x: Array, out: Array) -> None:
+    found = _shifted_columns(x) if _is_narrow(x) else None
+    if found is not None:
+        _, e, _ = found
+        e /= np.add.reduce(e, axis=0)
+        np.copyto(out, e.T, casting="same_kind")
+        return
+    e, _, top, _ = _shifted_rows(x, _place_for(x, out))
+    s, _ = _exponentials(e, e.reshape(-1), top)
+    s += 1.0
+    np.divide(e, s[:, None], out=out, casting="same_kind")
+
+
+def _log_softmax(x: Array, out: Array) -> None:
+    found = _shifted_columns(x) if _is_narrow(x) else None
+    if found is not None:
+        d, e, _ = found
+        d -= np.log1p(_column_sums(d, e, e))
+        np.copyto(out, d.T, casting="same_kind")
+        return
+    d, _, top, _ = _shifted_rows(x, _place_for(x, out))
+    e = scratch.array(1, x.shape, d.dtype)
+    np.copyto(e, d)
+    s, _ = _exponentials(e, e.reshape(-1), top)
+    np.subtract(d, np.log1p(s)[:, None], out=out, casting="same_kind")
+
+
+def _logsumexp(x: Array, out: Array) -> None:
+    found = _shifted_columns(x) if _is_narrow(x) else None
+    if found is not None:
+        d, e, m = found
+        s = _column_sums(d, e, e)
+    else:
+        d, _, top, m = _shifted_rows(x, _place_for(x, None))
+        s, _ = _exponentials(d, d.reshape(-1), top)
+        s[np.isinf(m)] = 0.0
+    np.add(m, np.log1p(s), out=out, casting="same_kind")
+
+
+def _softmax_vjp(g: Array, p: Array, out: Array) -> None:
+    work = _place_for(p, out)
+    np.multiply(g, p, out=work)
+    np.subtract(g, row_sums(work)[:, None], out=work)
+    np.multiply(work, p, out=out, casting="same_kind")
+
+
+def _log_softmax_vjp(g: Array, lp: Array, out: Array) -> None:
+    work = _place_for(lp, out)
+    np.exp(lp, out=work)
+    work *= row_sums(g.astype(work.dtype, copy=False))[:, None]
+    np.subtract(g, work, out=out, casting="same_kind")
+
+
 def _of_labels(x: Array, targets: Targets, grad: Array | None, scale: Any) -> Array:
     """The losses of a block of rows with labels, and into `grad` their gradient.
 
@@ -131,12 +304,8 @@ def _of_labels(x: Array, targets: Targets, grad: Array | None, scale: Any) -> Ar
         labels = np.where(ignored, labels.dtype.type(0), labels)
     if targets.weight is not None:
         weights = targets.weight.astype(dtype, copy=False)[labels]
-    found = None
-    if x.shape[1] <= NARROW and x.size >= NARROW_SIZE:
-        found = _columns(x, labels, weights, grad, scale)
-    if found is None:  # (too few rows, or one of them is not finite)
-        found = _rows(x, labels, weights, grad, scale)
-    log_sum, at_label = found
+    found = _columns(x, labels, weights, grad, scale) if _is_narrow(x) else None
+    log_sum, at_label = found or _rows(x, labels, weights, grad, scale)
     if targets.weight is None:
         losses = log_sum - at_label
     else:
@@ -152,29 +321,16 @@ def _rows(
     x: Array, labels: Array, weights: Any, grad: Array | None, scale: Any
 ) -> tuple[Array, Array]:
     """(log1p(s), d[y]) of rows as they are; their gradient goes into `grad`."""
-    dtype, (n, classes) = working_dtype(x.dtype), x.shape
-    e = grad
-    if e is None or e.dtype != dtype or not e.flags.c_contiguous:
-        e = scratch.array(0, x.shape, dtype)
-    if x.dtype != dtype or not x.flags.c_contiguous:
-        np.copyto(e, x)
-        x = e
-    starts, flat = np.arange(0, n * classes, classes), e.reshape(-1)
-    top, at = starts + x.argmax(axis=1), starts + labels
-    np.subtract(x, x.reshape(-1)[top][:, None], out=e)
+    e, starts, top, _ = _shifted_rows(x, _place_for(x, grad))
+    flat, at = e.reshape(-1), starts + labels
     at_label = flat[at]
-    np.exp(e, out=e)
-    largest = flat[top]  # 1, but nan where the largest logit is infinite or nan
-    flat[top] = 0.0
-    s = row_sums(e)
+    s, largest = _exponentials(e, flat, top)
     log_sum = np.log1p(s)
     if grad is None:
         return log_sum, at_label
-    flat[top] = largest
-    whole = weights * scale
-    ratio = whole / (1.0 + s)
-    e *= ratio[:, None]
-    s = whole * s / (1.0 + s) * largest
+    whole, denominator = weights * scale, 1.0 + s
+    e *= (whole / denominator)[:, None]
+    s = whole * s / denominator * largest
     flat[at] = np.where(at == top, -s, flat[at] - whole)
     if e is not grad:
         np.copyto(grad, e, casting="same_kind")
@@ -184,32 +340,15 @@ def _rows(
 def _columns(
     x: Array, labels: Array, weights: Any, grad: Array | None, scale: Any
 ) -> tuple[Array, Array] | None:
-    """What `_rows` does, on the block transposed; None if a maximum is not finite.
-
-    A sum over few numbers is slow, so it is done for all rows at once, along contiguous
-    memory. Every entry that is the maximum is left out of s, and all but one of them
-    counted in again.
-    """
-    dtype, (n, classes) = working_dtype(x.dtype), x.shape
-    d = scratch.array(0, (classes, n), dtype)
-    e = scratch.array(1, (classes, n), dtype)
-    np.copyto(d, x.T)
-    m = np.maximum.reduce(d, axis=0)
-    if not np.isfinite(m).all():
+    """What `_rows` does, on the block transposed; None if a maximum is not finite."""
+    found = _shifted_columns(x)
+    if found is None:
         return None
-    d -= m
-    at = labels * n
-    at += np.arange(n)
+    d, e, _ = found
+    at = labels * len(x)
+    at += np.arange(len(x))
     at_label = d.reshape(-1)[at]
-    np.exp(d, out=e)
-    # The sign bit of d, spread over all bits, is 0 at the maximum and -1 elsewhere.
-    bits = d.view(f"i{dtype.itemsize}")
-    np.right_shift(bits, 8 * dtype.itemsize - 1, out=bits)
-    np.bitwise_and(bits, e.view(bits.dtype), out=bits)
-    s = np.add.reduce(d, axis=0)
-    ties = np.add.reduce(e, axis=0)
-    ties -= s
-    s += np.rint(ties) - 1.0
+    s = _column_sums(d, e, d)
     log_sum = np.log1p(s)
     if grad is None:
         return log_sum, at_label

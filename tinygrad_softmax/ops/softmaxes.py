@@ -17,6 +17,8 @@ def rows_of(x, axis):
     """
     xp = namespace(x)
     x = x if is_floating(x.dtype) else x.astype(get_default_dtype())
+    if x.ndim == 2 and axis == 1:
+        return x, lambda out: out  # (a view of itself would look borrowed)
     last = xp.moveaxis(x, axis, -1)
     rows = last.reshape(-1, x.shape[axis]) if x.size else last.reshape(0, x.shape[axis])
     return rows, lambda out: xp.moveaxis(out.reshape(last.shape), -1, axis)
@@ -35,6 +37,12 @@ def _(g, out, axis):
     return weighted - out * _sum_along(weighted, axis)
 
 
+@_softmax.fused("x")
+def _(g, out, axis):
+    rows, back = rows_of(out, axis)
+    return back(backend_of(out).softmax_vjp(rows_of(g, axis)[0], rows))
+
+
 @primitive(name="log_softmax")
 def _log_softmax(x, *, axis):
     rows, back = rows_of(x, axis)
@@ -44,6 +52,12 @@ def _log_softmax(x, *, axis):
 @_log_softmax.vjp("x")
 def _(g, out, axis):
     return g - exp(out) * _sum_along(g, axis)
+
+
+@_log_softmax.fused("x")
+def _(g, out, axis):
+    rows, back = rows_of(out, axis)
+    return back(backend_of(out).log_softmax_vjp(rows_of(g, axis)[0], rows))
 
 
 def _sum_along(x, axis):
