@@ -166,7 +166,7 @@ class SoftmaxKernels(Backend):
         return losses
 
 
-# -- what the kernels share: a block by its rows, and a block transposed -----------------
+# -- what the kernels share: a block by its rows, and a block transposed ---------------
 
 
 def _place_for(x: Array, out: Array | None) -> Array:
@@ -236,7 +236,7 @@ def _column_sums(d: Array, e: Array, out: Array) -> Array:
     return s
 
 
-# -- one block ---------------------------------------------------------------------------
+# -- one block -------------------------------------------------------------------------
 
 
 def _softmax(x: Array, out: Array) -> None:

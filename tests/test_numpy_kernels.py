@@ -1,0 +1,437 @@
+"""The CPU's blocked and threaded kernels, each against its plain definition in Backend.
+
+Blocks and the sizes that decide between one way and another are set small, so that
+small arrays take every path.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import tracemalloc
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as hst
+
+import tinygrad_softmax as tg
+from tinygrad_softmax.backends import Backend, numpy_softmax, threads
+from tinygrad_softmax.backends.dtypes import working_dtype
+from tinygrad_softmax.backends.numpy import NumpyBackend
+from tinygrad_softmax.backends.targets import Targets
+from tinygrad_softmax.testing import strategies as st
+
+FAST, PLAIN = NumpyBackend(), Backend()
+DTYPES = ["float64", "float32", "float16"]
+SPECIAL = [np.inf, -np.inf, np.nan, 0.0, -0.0]
+
+
+@pytest.fixture(autouse=True)
+def number_of_threads_put_back():
+    before = threads._chosen
+    yield
+    threads.stop()
+    threads._chosen = before
+
+
+@contextmanager
+def small(block_bytes=64, narrow=True, number=1):
+    """Blocks of a few numbers; all blocks transposed or none; so many threads."""
+    narrow_size = 0 if narrow else sys.maxsize
+    with (
+        patch.object(NumpyBackend, "block_bytes", block_bytes),
+        patch.object(numpy_softmax, "NARROW_SIZE", narrow_size),
+        patch.object(numpy_softmax, "THREADED_BYTES", 0),
+        patch.object(numpy_softmax, "SUM_AT_ONCE", 4),
+    ):
+        tg.set_num_threads(number)
+        yield
+
+
+SETTINGS = hst.fixed_dictionaries(
+    {
+        "block_bytes": hst.sampled_from([1, 64, 300, 1 << 20]),
+        "narrow": hst.booleans(),
+        "number": hst.integers(1, 3),
+    }
+)
+
+
+@hst.composite
+def rows(draw, special=True):
+    """(n, C) logits of some dtype and layout, some infinite or nan; also broadcast."""
+    shape = draw(st.shapes(min_ndim=2, max_ndim=2, max_side=9))
+    arrays = st.arrays(shape, hst.sampled_from(DTYPES), low=-16.0, high=16.0)
+    x = draw(arrays)
+    if special and draw(hst.integers(0, 3)) == 0:
+        place = tuple(draw(hst.integers(0, n - 1)) for n in shape)
+        x[place] = draw(hst.sampled_from(SPECIAL))
+    if draw(hst.integers(0, 5)) == 0:
+        x = np.broadcast_to(x[:, :1], shape)
+    return x
+
+
+def assert_close(found, plain, size=None):
+    """Within a few epsilons of `size` (by default of the plain result), and nan and
+    infinite where that is."""
+    assert found.dtype == plain.dtype
+    assert found.shape == plain.shape
+    work = working_dtype(plain.dtype)
+    eps = float(8 * np.finfo(work).eps)
+    if plain.dtype != work:
+        eps += float(np.finfo(plain.dtype).eps)
+    found, plain = found.astype(np.float64), plain.astype(np.float64)
+    finite = np.isfinite(plain)
+    np.testing.assert_array_equal(found[~finite], plain[~finite])
+    size = np.abs(plain) if size is None else np.broadcast_to(size, plain.shape)
+    allowed = eps * size[finite].astype(np.float64) + np.finfo(work).tiny
+    assert (np.abs(found[finite] - plain[finite]) <= allowed).all()
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+@given(x=rows(), settings=SETTINGS)
+def test_softmaxes(name, x, settings):
+    before = x.copy()
+    plain = getattr(PLAIN, name)(x)
+    with small(**settings):
+        found = getattr(FAST, name)(x)
+    # A float16 result near 0 rounds to a subnormal; m + log1p(s) may cancel.
+    size = np.abs(plain.astype(np.float64)) + (1.0 if x.dtype == np.float16 else 0.0)
+    if name == "logsumexp":
+        size = size + np.abs(np.where(np.isfinite(x), x, 0)).max(axis=1)
+    assert_close(found, plain, size)
+    np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@given(x=rows(special=False), settings=SETTINGS, layout=hst.booleans())
+def test_their_gradients(name, x, settings, layout):
+    out = getattr(PLAIN, name)(x)
+    g = (x[::-1] * x.dtype.type(0.125)).astype(x.dtype)
+    g = np.asfortranarray(g) if layout else g
+    kernel = name + "_vjp"
+    plain = getattr(PLAIN, kernel)(g, out)
+    with small(**settings):
+        found = getattr(FAST, kernel)(g, out)
+    sums = np.abs(g.astype(np.float64)).sum(axis=1, keepdims=True)
+    assert_close(found, plain, np.abs(g.astype(np.float64)) + sums)
+
+
+@hst.composite
+def problems(draw):
+    """Logits, and targets of every kind with every option."""
+    x = draw(rows())
+    n, classes = x.shape
+    kind = draw(hst.sampled_from(["labels", "labels", "values"]))
+    weight = draw(hst.sampled_from([None, 0.0, 0.5]))
+    if weight is not None:
+        weight = np.where(np.arange(classes) % 3 == 1, weight, 1.5)
+    options = {"weight": weight}
+    options["label_smoothing"] = draw(hst.sampled_from([0.0, 0.0, 0.25]))
+    if kind == "labels":
+        ignore_index = draw(hst.sampled_from([None, 0, -100, classes]))
+        legal = list(range(classes)) + ([] if ignore_index is None else [ignore_index])
+        labels = draw(hst.lists(hst.sampled_from(legal), min_size=n, max_size=n))
+        values = np.array(labels, dtype=draw(hst.sampled_from(["int64", "int32"])))
+        return x, Targets(np, values, ignore_index=ignore_index, **options)
+    values = draw(st.arrays(x.shape, "float64", low=0.0, high=1.0))
+    return x, Targets(np, values, **options)
+
+
+@given(
+    problem=problems(),
+    settings=SETTINGS,
+    scale=hst.sampled_from([1.0, 0.125, np.float32(0.25)]),
+    columns=hst.booleans(),
+)
+def test_cross_entropy(problem, settings, scale, columns):
+    x, targets = problem
+    before = x.copy()
+    wanted, found = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
+    found = np.asfortranarray(found) if columns else found
+    plain = PLAIN.softmax_cross_entropy(x, targets, wanted, scale)
+    with small(**settings):
+        losses = FAST.softmax_cross_entropy(x, targets, found, scale)
+        alone = FAST.softmax_cross_entropy(x, targets)
+    with np.errstate(invalid="ignore"):
+        terms = np.abs(targets.dense(x.shape[1], np.dtype("float64"))).sum(axis=1)
+    reach = np.where(np.isfinite(x), x, 0).astype(np.float64)
+    reach = reach.max(axis=1) - reach.min(axis=1) + 1.0
+    assert_close(losses, plain, terms * reach)
+    np.testing.assert_array_equal(alone, losses)
+    assert_close(found, wanted, terms[:, None])
+    np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_a_confident_row_keeps_its_digits(narrow):
+    """The maximum is left out of the sum, not taken away from it; ties count."""
+    x = np.array([[0.0, -40.0], [-40.0, 0.0], [0.0, 0.0], [-3.0, -3.0], [0.0, -0.0]])
+    targets, grad = Targets(np, np.zeros(5, int)), np.empty_like(x)
+    with small(narrow=narrow):
+        loss = FAST.softmax_cross_entropy(x, targets, grad)
+        lp, lse = FAST.log_softmax(x), FAST.logsumexp(x[:1])
+    tiny, half = 4.248354255291589e-18, np.log(2.0)
+    np.testing.assert_allclose(loss, [tiny, 40.0, half, half, half], rtol=1e-15)
+    np.testing.assert_allclose(grad[0], [-tiny, tiny], rtol=1e-15)
+    np.testing.assert_allclose(lp[:2, 0], [-tiny, -40.0], rtol=1e-15)
+    np.testing.assert_allclose(lse, [tiny], rtol=1e-15)
+
+
+@pytest.mark.parametrize("classes", [3, 32, 33, 1000, 5000])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_real_blocks(classes, dtype):
+    """The sizes that are really used, with several blocks and a last one that is not
+    full: the same digits on 1, 2 and 3 threads, and near the plain ones."""
+    generator = np.random.default_rng(0)
+    n = 800_003 // classes
+    x = (generator.normal(size=(n, classes)) * 3).astype(dtype)
+    targets = Targets(np, generator.integers(0, classes, n), ignore_index=1)
+    soft, results = FAST.softmax(x[:7]), []
+    for number in (1, 2, 3):
+        tg.set_num_threads(number)
+        grad = np.empty_like(x)
+        losses = FAST.softmax_cross_entropy(x, targets, grad, 0.5)
+        p, lp = FAST.softmax(x), FAST.log_softmax(x)
+        results.append((losses, grad, p, lp, FAST.logsumexp(x), FAST.softmax_vjp(x, p)))
+    for other in results[1:]:
+        for each, wanted in zip(other, results[0], strict=True):
+            np.testing.assert_array_equal(each, wanted)
+    losses, grad, p, *_ = results[0]
+    assert_close(p[:7], soft)
+    wanted = np.empty_like(x)
+    assert_close(losses, PLAIN.softmax_cross_entropy(x, targets, wanted, 0.5))
+    assert_close(grad, wanted, 0.5)
+
+
+def test_long_rows_are_summed_well():
+    e = np.random.default_rng(0).random((3, 100_001)).astype(np.float32)
+    exact = e.sum(axis=1, dtype=np.float64)
+    np.testing.assert_allclose(numpy_softmax.row_sums(e), exact, rtol=3e-7)
+
+
+# -- memory ----------------------------------------------------------------------------
+
+
+def test_a_step_allocates_the_gradient_and_vectors():
+    """A training loop does not fault in fresh pages for what is forgotten again."""
+    for n, classes in ((60_000, 10), (6000, 100)):
+        x = np.zeros((n, classes), np.float32)
+        grad, targets = np.empty_like(x), Targets(np, np.zeros(n, int))
+        for number in (1, 2):
+            tg.set_num_threads(number)
+            for _ in range(3):  # every thread has its arrays after a while
+                FAST.softmax_cross_entropy(x, targets, grad)
+            tracemalloc.start()
+            try:
+                FAST.softmax_cross_entropy(x, targets, grad)
+                FAST.softmax_cross_entropy(x, targets)
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            rows_at_once = FAST._rows_at_once(x)
+            vectors = 8 * (n + 20 * number * rows_at_once)
+            assert peak <= vectors + number * numpy_softmax.BLOCK_BYTES * 2.2
+
+
+def test_scratch_is_used_again_but_not_kept_if_huge():
+    scratch = numpy_softmax._Scratch()
+    first = scratch.array(0, (4, 5), np.dtype("float32"))
+    again = scratch.array(0, (2, 3), np.dtype("float32"))
+    assert np.shares_memory(first, again)
+    assert not np.shares_memory(first, scratch.array(1, (4, 5), np.dtype("float32")))
+    assert not np.shares_memory(first, scratch.array(0, (4, 5), np.dtype("float64")))
+    side = numpy_softmax.KEPT_BYTES
+    huge = scratch.array(0, (2, side), np.dtype("int8"))
+    assert not np.shares_memory(huge, scratch.array(0, (2, side), np.dtype("int8")))
+    found = []
+    thread = threading.Thread(
+        target=lambda: found.append(scratch.array(0, (4, 5), np.dtype("float32")))
+    )
+    thread.start()
+    thread.join()
+    assert not np.shares_memory(first, found[0])
+
+
+def test_the_gradient_of_softmax_is_the_leafs_own():
+    """No copy on the way to `.grad`: the fused body's result belongs to nobody else."""
+    x = tg.tensor(np.zeros((3, 4)), requires_grad=True)
+    seed = tg.tensor(np.ones((3, 4)))
+    made = []
+    kernel = NumpyBackend.softmax_vjp
+
+    def keep(self, g, out):
+        made.append(kernel(self, g, out))
+        return made[0]
+
+    with patch.object(NumpyBackend, "softmax_vjp", keep):
+        tg.softmax(x).backward(seed)
+    assert x.grad.array is made[0]
+
+
+# -- labels ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
+def test_examined_labels(dtype):
+    """ignore_index is forgotten only where no label can be it."""
+    labels = np.array([0, 2, 1], dtype)
+    assert FAST.examine_labels(labels, 3, -100) == (None, None)
+    assert FAST.examine_labels(labels, 3, None) == (None, None)
+    assert FAST.examine_labels(labels, 3, 1) == (None, 1)
+    assert FAST.examine_labels(labels, 2, 2) == (None, 2)
+    assert FAST.examine_labels(labels[:0], 3, -100) == (None, -100)
+    with pytest.raises(IndexError, match="row 1 is 2"):
+        FAST.examine_labels(labels, 2, -100)
+    with pytest.raises(IndexError, match="row 0 is -1"):
+        FAST.examine_labels(np.array([-1, 0]), 2, None)
+    assert PLAIN.examine_labels(labels, 3, -100) == (None, -100)
+
+
+# -- threads ---------------------------------------------------------------------------
+
+
+def test_each_block_is_done_once_and_helpers_help():
+    tg.set_num_threads(3)
+    seen, who, together = [], set(), threading.Barrier(3, timeout=60)
+
+    def work(i):
+        if i < 3:
+            together.wait()  # three threads are at work at the same time
+        seen.append(i)
+        who.add(threading.get_ident())
+
+    threads.for_each(work, 50, 3)
+    assert sorted(seen) == list(range(50))
+    assert len(who) == 3
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_error_in_a_block_is_raised(number):
+    def work(i):
+        raise KeyError(f"block {i}")
+
+    tg.set_num_threads(number)
+    with pytest.raises(KeyError, match="block"):
+        threads.for_each(work, 4, number)
+    threads.for_each(lambda i: None, 4, number)  # and the helpers live on
+
+
+def test_floating_point_errors_are_the_callers_everywhere():
+    together = threading.Barrier(2, timeout=60)
+    seen = []
+
+    def work(i):
+        together.wait()
+        seen.append(np.geterr()["over"])
+
+    with np.errstate(over="ignore"):
+        threads.for_each(work, 2, 2)
+    assert seen == ["ignore", "ignore"]
+
+
+def test_several_threads_may_call_at_once():
+    x = np.random.default_rng(0).normal(size=(3000, 7))
+    with small(number=1):
+        wanted = FAST.softmax(x)
+    with small(block_bytes=4096, number=3):
+        found = []
+        callers = [
+            threading.Thread(target=lambda: found.append(FAST.softmax(x)))
+            for _ in range(4)
+        ]
+        for each in callers:
+            each.start()
+        for each in callers:
+            each.join()
+    assert len(found) == 4
+    for each in found:
+        np.testing.assert_array_equal(each, wanted)
+
+
+def test_the_setting(monkeypatch):
+    threads._chosen = None
+    monkeypatch.delenv(threads.VARIABLE, raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count()
+    )
+    assert tg.get_num_threads() == cores
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert tg.get_num_threads() == 7
+    monkeypatch.setenv(threads.VARIABLE, "5")
+    assert tg.get_num_threads() == 5
+    monkeypatch.setenv(threads.VARIABLE, "many")
+    with pytest.raises(ValueError, match="'many'; expected a number of threads"):
+        tg.get_num_threads()
+    tg.set_num_threads(np.int64(2))
+    assert tg.get_num_threads() == 2
+    with pytest.raises(TypeError, match=r"2\.5; expected an integer"):
+        tg.set_num_threads(2.5)
+    with pytest.raises(ValueError, match="0; expected 1 or more"):
+        tg.set_num_threads(0)
+
+
+def test_no_helper_is_started_before_it_is_needed():
+    threads.stop()
+    tg.set_num_threads(2)
+    x = np.zeros((32, 10), np.float32)
+    FAST.softmax(x)
+    assert threads._helpers == []
+    FAST.softmax(np.zeros((100_000, 10), np.float32))
+    assert len(threads._helpers) == 1
+    assert threads._helpers[0].daemon
+
+
+def test_a_backend_can_be_pickled():
+    tg.set_num_threads(2)
+    x = np.zeros((100_000, 10), np.float32)
+    wanted = FAST.softmax(x)
+    again = pickle.loads(pickle.dumps(FAST))
+    np.testing.assert_array_equal(again.softmax(x), wanted)
+
+
+FORK = """
+import os, warnings
+warnings.simplefilter("error")
+import numpy as np, tinygrad_softmax as tg
+from tinygrad_softmax.backends import threads
+tg.set_num_threads(2)
+x = np.random.default_rng(0).normal(size=(100_000, 10)).astype("float32")
+wanted = tg.softmax(x)
+assert len(threads._helpers) == 1
+child = os.fork()
+if not child:
+    code = 1
+    try:
+        same = (tg.softmax(x) == wanted).all() and len(threads._helpers) == 1
+        code = 0 if same else 2
+    finally:
+        os._exit(code)
+assert threads._helpers == []  # ended before the fork
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert (tg.softmax(x) == wanted).all()
+print("done")
+"""
+
+
+def test_fork():
+    """In the child, and afterwards in the parent, the helpers start again."""
+    root = str(Path(tg.__file__).parent.parent)
+    found = subprocess.run(
+        [sys.executable, "-c", FORK],
+        env={**os.environ, "PYTHONPATH": root, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (found.stdout, found.stderr) == ("done\n", "")
