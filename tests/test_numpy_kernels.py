@@ -14,6 +14,7 @@ import threading
 import tracemalloc
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 from unittest.mock import patch
 
 import numpy as np
@@ -133,7 +134,7 @@ def problems(draw):
     weight = draw(hst.sampled_from([None, 0.0, 0.5]))
     if weight is not None:
         weight = np.where(np.arange(classes) % 3 == 1, weight, 1.5)
-    options = {"weight": weight}
+    options: dict[str, Any] = {"weight": weight}
     options["label_smoothing"] = draw(hst.sampled_from([0.0, 0.0, 0.25]))
     if kind == "labels":
         ignore_index = draw(hst.sampled_from([None, 0, -100, classes]))
@@ -373,10 +374,11 @@ def test_the_setting(monkeypatch):
     monkeypatch.setenv(threads.VARIABLE, "many")
     with pytest.raises(ValueError, match="'many'; expected a number of threads"):
         tg.get_num_threads()
-    tg.set_num_threads(np.int64(2))
+    two: Any = np.int64(2)
+    tg.set_num_threads(two)
     assert tg.get_num_threads() == 2
     with pytest.raises(TypeError, match=r"2\.5; expected an integer"):
-        tg.set_num_threads(2.5)
+        tg.set_num_threads(cast(Any, 2.5))
     with pytest.raises(ValueError, match="0; expected 1 or more"):
         tg.set_num_threads(0)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from ..autograd import primitive
 from ..autograd.core_ops import sum_to
 from ..backends import backend_of, namespace
@@ -15,12 +17,16 @@ def rows_of(x, axis):
 
     Integers become the default dtype.
     """
-    xp = namespace(x)
-    x = x if is_floating(x.dtype) else x.astype(get_default_dtype())
+    floats = x if is_floating(x.dtype) else x.astype(get_default_dtype())
+    return _rows_of_floats(floats, axis)
+
+
+def _rows_of_floats(x, axis):
     if x.ndim == 2 and axis == 1:
-        return x, lambda out: out  # (a view of itself would look borrowed)
+        return x, lambda out: out  # (a view of it would look borrowed)
+    xp = namespace(x)
     last = xp.moveaxis(x, axis, -1)
-    rows = last.reshape(-1, x.shape[axis]) if x.size else last.reshape(0, x.shape[axis])
+    rows = last.reshape(prod(last.shape[:-1]), x.shape[axis])
     return rows, lambda out: xp.moveaxis(out.reshape(last.shape), -1, axis)
 
 
@@ -39,8 +45,8 @@ def _(g, out, axis):
 
 @_softmax.fused("x")
 def _(g, out, axis):
-    rows, back = rows_of(out, axis)
-    return back(backend_of(out).softmax_vjp(rows_of(g, axis)[0], rows))
+    rows, back = _rows_of_floats(out, axis)
+    return back(backend_of(out).softmax_vjp(_rows_of_floats(g, axis)[0], rows))
 
 
 @primitive(name="log_softmax")
@@ -56,8 +62,8 @@ def _(g, out, axis):
 
 @_log_softmax.fused("x")
 def _(g, out, axis):
-    rows, back = rows_of(out, axis)
-    return back(backend_of(out).log_softmax_vjp(rows_of(g, axis)[0], rows))
+    rows, back = _rows_of_floats(out, axis)
+    return back(backend_of(out).log_softmax_vjp(_rows_of_floats(g, axis)[0], rows))
 
 
 def _sum_along(x, axis):
