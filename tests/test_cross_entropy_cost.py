@@ -209,7 +209,7 @@ OPTIONS = {
 @pytest.mark.parametrize("kind", ["labels", "values"])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_blocks_of_rows_are_the_reference_kernel(name, kind, dtype, rows, monkeypatch):
-    """NumpyBackend against Backend, to the bit, on every option."""
+    """NumpyBackend against Backend on every option: all but the sums' last digits."""
     options = dict(OPTIONS[name])
     if kind == "values":
         options.pop("ignore_index", None)
@@ -225,10 +225,15 @@ def test_blocks_of_rows_are_the_reference_kernel(name, kind, dtype, rows, monkey
         found, wanted = np.empty_like(logits), np.empty_like(logits)
         loss = NumpyBackend().softmax_cross_entropy(logits, targets, found, scale)
         plain = Backend().softmax_cross_entropy(logits, targets, wanted, scale)
-        np.testing.assert_array_equal(loss, plain)
-        np.testing.assert_array_equal(found, wanted)
-    loss = NumpyBackend().softmax_cross_entropy(logits, targets)
-    np.testing.assert_array_equal(loss, plain)
+        eps = np.finfo(plain.dtype).eps
+        np.testing.assert_allclose(loss, plain, rtol=4 * eps)
+        largest = np.abs(wanted).max(axis=1, keepdims=True).astype(plain.dtype)
+        rounding = np.finfo(dtype).eps * largest if dtype == "float16" else 0.0
+        allowed = 4 * eps * largest + rounding
+        same = (found == wanted) | np.isnan(found) & np.isnan(wanted)
+        assert (same | (np.abs(found - wanted) <= allowed)).all()
+    found = NumpyBackend().softmax_cross_entropy(logits, targets)
+    np.testing.assert_array_equal(found, loss)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 1000])

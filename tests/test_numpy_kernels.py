@@ -1,215 +1,439 @@
-"""The CPU's own loops against the plain definitions in backends/base.py and norms.py.
+"""The CPU's blocked and threaded kernels, each against its plain definition in Backend.
 
-Sums of a batch: at most 1e-6 of the sum of absolute values, whatever its length.
+Blocks and the sizes that decide between one way and another are set small, so that
+small arrays take every path.
 """
 
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import tracemalloc
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import strategies as hst
 
 import tinygrad_softmax as tg
-from tinygrad_softmax.backends.base import Backend
-from tinygrad_softmax.backends.numpy import WHERE_SIZE, NumpyBackend
-from tinygrad_softmax.backends.numpy_sums import INDEX_SIZE, RUN
+from tinygrad_softmax.backends import Backend, numpy_softmax, threads
+from tinygrad_softmax.backends.dtypes import working_dtype
+from tinygrad_softmax.backends.numpy import NumpyBackend
+from tinygrad_softmax.backends.targets import Targets
+from tinygrad_softmax.testing import strategies as st
 
-PLAIN, FAST = Backend(), NumpyBackend()
+FAST, PLAIN = NumpyBackend(), Backend()
+DTYPES = ["float64", "float32", "float16"]
+SPECIAL = [np.inf, -np.inf, np.nan, 0.0, -0.0]
 
 
-def arranged(x: np.ndarray, layout: str) -> np.ndarray:
-    """The same values, otherwise laid out in memory."""
-    if layout == "reversed":
-        return x[::-1].copy()[::-1]
-    if layout == "transposed":
-        return np.ascontiguousarray(x.T).T
-    if layout == "sliced":
-        wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1] + 1), x.dtype)
-        wide[..., : x.shape[-1]] = x
-        return wide[..., : x.shape[-1]]
+@pytest.fixture(autouse=True)
+def number_of_threads_put_back():
+    before = threads._chosen
+    yield
+    threads.stop()
+    threads._chosen = before
+
+
+@contextmanager
+def small(block_bytes=64, narrow=True, number=1):
+    """Blocks of a few numbers; all blocks transposed or none; so many threads."""
+    narrow_size = 0 if narrow else sys.maxsize
+    with (
+        patch.object(NumpyBackend, "block_bytes", block_bytes),
+        patch.object(numpy_softmax, "NARROW_SIZE", narrow_size),
+        patch.object(numpy_softmax, "THREADED_BYTES", 0),
+        patch.object(numpy_softmax, "SUM_AT_ONCE", 4),
+    ):
+        tg.set_num_threads(number)
+        yield
+
+
+SETTINGS = hst.fixed_dictionaries(
+    {
+        "block_bytes": hst.sampled_from([1, 64, 300, 1 << 20]),
+        "narrow": hst.booleans(),
+        "number": hst.integers(1, 3),
+    }
+)
+
+
+@hst.composite
+def rows(draw, special=True):
+    """(n, C) logits of some dtype and layout, some infinite or nan; also broadcast."""
+    shape = draw(st.shapes(min_ndim=2, max_ndim=2, max_side=9))
+    arrays = st.arrays(shape, hst.sampled_from(DTYPES), low=-16.0, high=16.0)
+    x = draw(arrays)
+    if special and draw(hst.integers(0, 3)) == 0:
+        place = tuple(draw(hst.integers(0, n - 1)) for n in shape)
+        x[place] = draw(hst.sampled_from(SPECIAL))
+    if draw(hst.integers(0, 5)) == 0:
+        x = np.broadcast_to(x[:, :1], shape)
     return x
 
 
-LAYOUTS = st.sampled_from(["contiguous", "reversed", "transposed", "sliced"])
-FLOATS = st.sampled_from(["float32", "float64"])
+def assert_close(found, plain, size=None):
+    """Within a few epsilons of `size` (by default of the plain result), and nan and
+    infinite where that is."""
+    assert found.dtype == plain.dtype
+    assert found.shape == plain.shape
+    work = working_dtype(plain.dtype)
+    eps = float(8 * np.finfo(work).eps)
+    if plain.dtype != work:
+        eps += float(np.finfo(plain.dtype).eps)
+    found, plain = found.astype(np.float64), plain.astype(np.float64)
+    finite = np.isfinite(plain)
+    np.testing.assert_array_equal(found[~finite], plain[~finite])
+    size = np.abs(plain) if size is None else np.broadcast_to(size, plain.shape)
+    allowed = eps * size[finite].astype(np.float64) + np.finfo(work).tiny
+    assert (np.abs(found[finite] - plain[finite]) <= allowed).all()
 
 
-# -- sums ------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+@given(x=rows(), settings=SETTINGS)
+def test_softmaxes(name, x, settings):
+    before = x.copy()
+    plain = getattr(PLAIN, name)(x)
+    with small(**settings):
+        found = getattr(FAST, name)(x)
+    # A float16 result near 0 rounds to a subnormal; m + log1p(s) may cancel.
+    size = np.abs(plain.astype(np.float64)) + (1.0 if x.dtype == np.float16 else 0.0)
+    if name == "logsumexp":
+        size = size + np.abs(np.where(np.isfinite(x), x, 0)).max(axis=1)
+    assert_close(found, plain, size)
+    np.testing.assert_array_equal(x, before)
 
 
-@pytest.mark.parametrize("rows", [1 << 24, (1 << 20) + 17])
-def test_the_sum_of_a_long_batch_keeps_its_digits(rows):
-    """NumPy's own is 15 % wrong for 2^24 rows of 0.1."""
-    x = np.full((rows, 2), 0.1, "float32")
-    x[:, 1] = np.linspace(-1, 1, rows, dtype="float32")
-    wanted = [x[:, i].astype("float64").sum() for i in (0, 1)]
-    size = np.abs(x).sum(axis=0, dtype="float64")
-    turned = x.copy().T
-    for found in (
-        FAST.sum(x, (0,)),
-        FAST.sum(turned, (1,)),
-        tg.sum(x, 0),
-        tg.mean(x, 0) * rows,
-    ):
-        assert (np.abs(found - wanted) / size).max() < 1e-6
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@given(x=rows(special=False), settings=SETTINGS, layout=hst.booleans())
+def test_their_gradients(name, x, settings, layout):
+    out = getattr(PLAIN, name)(x)
+    g = (x[::-1] * x.dtype.type(0.125)).astype(x.dtype)
+    g = np.asfortranarray(g) if layout else g
+    kernel = name + "_vjp"
+    plain = getattr(PLAIN, kernel)(g, out)
+    with small(**settings):
+        found = getattr(FAST, kernel)(g, out)
+    sums = np.abs(g.astype(np.float64)).sum(axis=1, keepdims=True)
+    assert_close(found, plain, np.abs(g.astype(np.float64)) + sums)
 
 
-def test_the_gradient_of_a_bias_keeps_its_digits(device):
-    rows = 1 << 18
-    bias = tg.zeros(3, device=device, requires_grad=True)
-    x = tg.zeros((rows, 3), device=device)
-    g = tg.full((rows, 3), 0.1, dtype=tg.float32, device=device)
-    (x + bias).backward(g)
-    wanted = rows * float(np.float32(0.1))
-    np.testing.assert_allclose(bias.grad.numpy(), wanted, rtol=1e-6)
+@hst.composite
+def problems(draw):
+    """Logits, and targets of every kind with every option."""
+    x = draw(rows())
+    n, classes = x.shape
+    kind = draw(hst.sampled_from(["labels", "labels", "values"]))
+    weight = draw(hst.sampled_from([None, 0.0, 0.5]))
+    if weight is not None:
+        weight = np.where(np.arange(classes) % 3 == 1, weight, 1.5)
+    options: dict[str, Any] = {"weight": weight}
+    options["label_smoothing"] = draw(hst.sampled_from([0.0, 0.0, 0.25]))
+    if kind == "labels":
+        ignore_index = draw(hst.sampled_from([None, 0, -100, classes]))
+        legal = list(range(classes)) + ([] if ignore_index is None else [ignore_index])
+        labels = draw(hst.lists(hst.sampled_from(legal), min_size=n, max_size=n))
+        values = np.array(labels, dtype=draw(hst.sampled_from(["int64", "int32"])))
+        return x, Targets(np, values, ignore_index=ignore_index, **options)
+    values = draw(st.arrays(x.shape, "float64", low=0.0, high=1.0))
+    return x, Targets(np, values, **options)
 
 
-@given(st.data(), FLOATS, LAYOUTS)
-def test_sums_over_any_axes(data, dtype, layout):
-    lengths = st.sampled_from([1, 2, 3, RUN, RUN + 1, 3 * RUN + 5])
-    shape = tuple(data.draw(st.lists(lengths, min_size=1, max_size=3)))
-    axes = st.sets(st.integers(0, len(shape) - 1), min_size=1)
-    axes = tuple(sorted(data.draw(axes)))
-    seed = data.draw(st.integers(0, 99))
-    x = np.random.default_rng(seed).standard_normal(shape).astype(dtype)
-    x = arranged(x, layout)
-    for keepdims in (False, True):
-        found = FAST.sum(x, axes, keepdims)
-        wanted = x.astype("float64").sum(axis=axes, keepdims=keepdims)
-        assert found.dtype == dtype
-        assert found.shape == wanted.shape
-        size = np.abs(x).sum(axis=axes, dtype="float64", keepdims=keepdims)
-        epsilon = np.finfo(dtype).eps
-        assert (np.abs(found - wanted) <= 8 * epsilon * size + 1e-300).all()
+@given(
+    problem=problems(),
+    settings=SETTINGS,
+    scale=hst.sampled_from([1.0, 0.125, np.float32(0.25)]),
+    columns=hst.booleans(),
+)
+def test_cross_entropy(problem, settings, scale, columns):
+    x, targets = problem
+    before = x.copy()
+    wanted, found = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
+    found = np.asfortranarray(found) if columns else found
+    plain = PLAIN.softmax_cross_entropy(x, targets, wanted, scale)
+    with small(**settings):
+        losses = FAST.softmax_cross_entropy(x, targets, found, scale)
+        alone = FAST.softmax_cross_entropy(x, targets)
+    with np.errstate(invalid="ignore"):
+        terms = np.abs(targets.dense(x.shape[1], np.dtype("float64"))).sum(axis=1)
+    reach = np.where(np.isfinite(x), x, 0).astype(np.float64)
+    reach = reach.max(axis=1) - reach.min(axis=1) + 1.0
+    assert_close(losses, plain, terms * reach)
+    np.testing.assert_array_equal(alone, losses)
+    assert_close(found, wanted, terms[:, None])
+    np.testing.assert_array_equal(x, before)
 
 
-def test_sums_of_special_values_and_kinds():
-    x = np.ones((100, 4), "float32")
-    x[3] = [np.inf, -np.inf, np.nan, 1.0]
-    np.testing.assert_array_equal(FAST.sum(x, (0,)), [np.inf, -np.inf, np.nan, 100])
-    assert FAST.sum(np.ones((100, 2), "float16"), (0,)).dtype == "float32"
-    assert FAST.sum(np.ones((100, 2), bool), (0,)).tolist() == [100, 100]
-    assert FAST.sum(np.ones((0, 2), "float32"), (0,)).tolist() == [0, 0]
+@pytest.mark.parametrize("narrow", [True, False])
+def test_a_confident_row_keeps_its_digits(narrow):
+    """The maximum is left out of the sum, not taken away from it; ties count."""
+    x = np.array([[0.0, -40.0], [-40.0, 0.0], [0.0, 0.0], [-3.0, -3.0], [0.0, -0.0]])
+    targets, grad = Targets(np, np.zeros(5, int)), np.empty_like(x)
+    with small(narrow=narrow):
+        loss = FAST.softmax_cross_entropy(x, targets, grad)
+        lp, lse = FAST.log_softmax(x), FAST.logsumexp(x[:1])
+    tiny, half = 4.248354255291589e-18, np.log(2.0)
+    np.testing.assert_allclose(loss, [tiny, 40.0, half, half, half], rtol=1e-15)
+    np.testing.assert_allclose(grad[0], [-tiny, tiny], rtol=1e-15)
+    np.testing.assert_allclose(lp[:2, 0], [-tiny, -40.0], rtol=1e-15)
+    np.testing.assert_allclose(lse, [tiny], rtol=1e-15)
 
 
-# -- a choice between floats and 0 -----------------------------------------------------
+@pytest.mark.parametrize("classes", [3, 32, 33, 1000, 5000])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_real_blocks(classes, dtype):
+    """The sizes that are really used, with several blocks and a last one that is not
+    full: the same digits on 1, 2 and 3 threads, and near the plain ones."""
+    generator = np.random.default_rng(0)
+    n = 800_003 // classes
+    x = (generator.normal(size=(n, classes)) * 3).astype(dtype)
+    targets = Targets(np, generator.integers(0, classes, n), ignore_index=1)
+    soft, results = FAST.softmax(x[:7]), []
+    for number in (1, 2, 3):
+        tg.set_num_threads(number)
+        grad = np.empty_like(x)
+        losses = FAST.softmax_cross_entropy(x, targets, grad, 0.5)
+        p, lp = FAST.softmax(x), FAST.log_softmax(x)
+        results.append((losses, grad, p, lp, FAST.logsumexp(x), FAST.softmax_vjp(x, p)))
+    for other in results[1:]:
+        for each, wanted in zip(other, results[0], strict=True):
+            np.testing.assert_array_equal(each, wanted)
+    losses, grad, p, *_ = results[0]
+    assert_close(p[:7], soft)
+    wanted = np.empty_like(x)
+    assert_close(losses, PLAIN.softmax_cross_entropy(x, targets, wanted, 0.5))
+    assert_close(grad, wanted, 0.5)
 
 
-@given(st.data(), st.sampled_from(["float16", "float32", "float64"]), LAYOUTS)
-def test_where_with_zero_is_bit_for_bit_that_of_numpy(data, dtype, layout):
-    rows = data.draw(st.sampled_from([3, WHERE_SIZE // 8]))
-    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    special = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 1.5, -2.5], dtype)
-    a = arranged(rng.choice(special, (rows, 9)), layout)
-    condition = rng.random(data.draw(st.sampled_from([(rows, 9), (rows, 1)]))) < 0.5
-    for zero in (0.0, -0.0):
-        for arguments in ((condition, a, zero), (condition, zero, a)):
-            found, wanted = FAST.where(*arguments), np.where(*arguments)
-            assert found.dtype == wanted.dtype
-            assert found.tobytes() == wanted.tobytes()
+def test_long_rows_are_summed_well():
+    e = np.random.default_rng(0).random((3, 100_001)).astype(np.float32)
+    exact = e.sum(axis=1, dtype=np.float64)
+    np.testing.assert_allclose(numpy_softmax.row_sums(e), exact, rtol=3e-7)
 
 
-def test_where_of_other_kinds():
-    x = np.arange(float(WHERE_SIZE))
-    for arguments in (
-        (True, x, 0.0),
-        (x > 5, 0.0, 1.0),
-        (x > 5, x, 7.0),
-        (x.astype(int), x, 0.0),
-        (x > 5, x.astype(int), 0.0),
-        (x > 5, x, x[::-1]),
-        (np.ones((2, x.size), bool), x, 0.0),
-    ):
-        np.testing.assert_array_equal(FAST.where(*arguments), np.where(*arguments))
+# -- memory ----------------------------------------------------------------------------
 
 
-# -- scattered sums --------------------------------------------------------------------
+def test_a_step_allocates_the_gradient_and_vectors():
+    """A training loop does not fault in fresh pages for what is forgotten again."""
+    for n, classes in ((60_000, 10), (6000, 100)):
+        x = np.zeros((n, classes), np.float32)
+        grad, targets = np.empty_like(x), Targets(np, np.zeros(n, int))
+        for number in (1, 2):
+            tg.set_num_threads(number)
+            for _ in range(3):  # every thread has its arrays after a while
+                FAST.softmax_cross_entropy(x, targets, grad)
+            tracemalloc.start()
+            try:
+                FAST.softmax_cross_entropy(x, targets, grad)
+                FAST.softmax_cross_entropy(x, targets)
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            rows_at_once = FAST._rows_at_once(x)
+            vectors = 8 * (n + 20 * number * rows_at_once)
+            assert peak <= vectors + number * numpy_softmax.BLOCK_BYTES * 2.2
 
 
-@given(st.data(), FLOATS, LAYOUTS)
-def test_scattered_rows_are_bit_for_bit_those_of_numpy(data, dtype, layout):
-    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    rows, inner = (
-        data.draw(st.integers(1, 6)),
-        data.draw(st.sampled_from([(3,), (2, 2)])),
+def test_scratch_is_used_again_but_not_kept_if_huge():
+    scratch = numpy_softmax._Scratch()
+    first = scratch.array(0, (4, 5), np.dtype("float32"))
+    again = scratch.array(0, (2, 3), np.dtype("float32"))
+    assert np.shares_memory(first, again)
+    assert not np.shares_memory(first, scratch.array(1, (4, 5), np.dtype("float32")))
+    assert not np.shares_memory(first, scratch.array(0, (4, 5), np.dtype("float64")))
+    side = numpy_softmax.KEPT_BYTES
+    huge = scratch.array(0, (2, side), np.dtype("int8"))
+    assert not np.shares_memory(huge, scratch.array(0, (2, side), np.dtype("int8")))
+    found = []
+    thread = threading.Thread(
+        target=lambda: found.append(scratch.array(0, (4, 5), np.dtype("float32")))
     )
-    count = data.draw(st.sampled_from([(0,), (1,), (50,), (4, 5)]))
-    kind = data.draw(st.sampled_from(["int64", "int32", "uint8"]))
-    low = 0 if kind == "uint8" else -rows
-    index = rng.integers(low, rows, count).astype(kind)
-    values = arranged(rng.standard_normal((*count, *inner)).astype(dtype), layout)
-    found = rng.standard_normal((rows, *inner)).astype(dtype)
-    wanted = found.copy()
-    np.add.at(wanted, index, values)
-    FAST.scatter_add(found, (index,) if data.draw(st.booleans()) else index, values)
-    assert found.tobytes() == wanted.tobytes()
+    thread.start()
+    thread.join()
+    assert not np.shares_memory(first, found[0])
 
 
-def test_scattered_rows_over_several_stretches_and_wrong_indices():
-    rng = np.random.default_rng(0)
-    index = rng.integers(0, 7, INDEX_SIZE // 16)
-    values = rng.standard_normal((index.size, 33)).astype("float32")
-    found, wanted = np.zeros((2, 7, 33), "float32")
-    np.add.at(wanted, index, values)
-    FAST.scatter_add(found, index, values)
-    assert found.tobytes() == wanted.tobytes()
-    with pytest.raises(IndexError, match="out of bounds"):
-        FAST.scatter_add(found, np.array([7]), values[:1])
-    assert found.tobytes() == wanted.tobytes()
+def test_the_gradient_of_softmax_is_the_leafs_own():
+    """No copy on the way to `.grad`: the fused body's result belongs to nobody else."""
+    x = tg.tensor(np.zeros((3, 4)), requires_grad=True)
+    seed = tg.tensor(np.ones((3, 4)))
+    made = []
+    kernel = NumpyBackend.softmax_vjp
+
+    def keep(self, g, out):
+        made.append(kernel(self, g, out))
+        return made[0]
+
+    with patch.object(NumpyBackend, "softmax_vjp", keep):
+        tg.softmax(x).backward(seed)
+    assert x.grad.array is made[0]
 
 
-# -- layer norm ------------------------------------------------------------------------
+# -- labels ----------------------------------------------------------------------------
 
 
-@given(st.data(), FLOATS, LAYOUTS)
-def test_layer_norm_in_blocks_is_the_plain_one(data, dtype, layout):
-    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    n, width = data.draw(st.sampled_from([(1, 1), (3, 5), (70, 33), (9, 30_000)]))
-    x = arranged(rng.standard_normal((n, width)).astype(dtype) + 3, layout)
-    g = arranged(rng.standard_normal((n, width)).astype(dtype), layout)
-    weight, bias = rng.standard_normal((2, width)).astype(dtype)
-    weight = weight if data.draw(st.booleans()) else None
-    bias = bias if data.draw(st.booleans()) else None
-    needs = data.draw(st.tuples(*[st.booleans()] * 3))
-    wide = [
-        None if v is None else v.astype("float64", order="C")
-        for v in (x, weight, bias, g)
-    ]
-    found = FAST.layer_norm(x, weight, bias, 0.1)
-    a, w, b, h = wide
-    wanted = PLAIN.layer_norm(a, w, b, 0.1)
-    _, mean, scale = found
-    grads = FAST.layer_norm_grad(g, x, weight, mean, scale, needs)
-    _, mean, scale = wanted
-    wanted_grads = PLAIN.layer_norm_grad(h, a, w, mean, scale, needs)
-    epsilon = np.finfo(dtype).eps
-    for a, b in zip((*found, *grads), (*wanted, *wanted_grads), strict=True):
-        assert (a is None) == (b is None)
-        if a is not None and b is not None:
-            assert a.dtype == dtype
-            largest = max(1.0, float(np.abs(b).max()))
-            assert np.abs(a - b).max() <= 40 * epsilon * largest
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
+def test_examined_labels(dtype):
+    """ignore_index is forgotten only where no label can be it."""
+    labels = np.array([0, 2, 1], dtype)
+    assert FAST.examine_labels(labels, 3, -100) == (None, None)
+    assert FAST.examine_labels(labels, 3, None) == (None, None)
+    assert FAST.examine_labels(labels, 3, 1) == (None, 1)
+    assert FAST.examine_labels(labels, 2, 2) == (None, 2)
+    assert FAST.examine_labels(labels[:0], 3, -100) == (None, -100)
+    with pytest.raises(IndexError, match="row 1 is 2"):
+        FAST.examine_labels(labels, 2, -100)
+    with pytest.raises(IndexError, match="row 0 is -1"):
+        FAST.examine_labels(np.array([-1, 0]), 2, None)
+    assert PLAIN.examine_labels(labels, 3, -100) == (None, -100)
 
 
-def test_layer_norm_rounds_no_worse_than_the_plain_one():
-    """The gradients' sums over the batch are made in float64, run by run."""
-    rng = np.random.default_rng(0)
-    x, g = rng.standard_normal((2, 3000, 128)).astype("float32")
-    weight = rng.standard_normal(128).astype("float32")
-    errors = {}
-    exact = PLAIN.layer_norm(x.astype("f8"), None, None, 1e-5)[1:]
-    options = (True, True, True)
-    wanted = PLAIN.layer_norm_grad(
-        g.astype("f8"), x.astype("f8"), weight.astype("f8"), *exact, options
-    )
-    for kernels in (PLAIN, FAST):
-        kept = kernels.layer_norm(x, weight, None, 1e-5)[1:]
-        found = kernels.layer_norm_grad(g, x, weight, *kept, options)
-        errors[kernels] = [
-            float(np.sqrt(np.mean((a - b) ** 2)))
-            for a, b in zip(found, wanted, strict=True)
-            if a is not None and b is not None
+# -- threads ---------------------------------------------------------------------------
+
+
+def test_each_block_is_done_once_and_helpers_help():
+    tg.set_num_threads(3)
+    seen, who, together = [], set(), threading.Barrier(3, timeout=60)
+
+    def work(i):
+        if i < 3:
+            together.wait()  # three threads are at work at the same time
+        seen.append(i)
+        who.add(threading.get_ident())
+
+    threads.for_each(work, 50, 3)
+    assert sorted(seen) == list(range(50))
+    assert len(who) == 3
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_error_in_a_block_is_raised(number):
+    def work(i):
+        raise KeyError(f"block {i}")
+
+    tg.set_num_threads(number)
+    with pytest.raises(KeyError, match="block"):
+        threads.for_each(work, 4, number)
+    threads.for_each(lambda i: None, 4, number)  # and the helpers live on
+
+
+def test_floating_point_errors_are_the_callers_everywhere():
+    together = threading.Barrier(2, timeout=60)
+    seen = []
+
+    def work(i):
+        together.wait()
+        seen.append(np.geterr()["over"])
+
+    with np.errstate(over="ignore"):
+        threads.for_each(work, 2, 2)
+    assert seen == ["ignore", "ignore"]
+
+
+def test_several_threads_may_call_at_once():
+    x = np.random.default_rng(0).normal(size=(3000, 7))
+    with small(number=1):
+        wanted = FAST.softmax(x)
+    with small(block_bytes=4096, number=3):
+        found = []
+        callers = [
+            threading.Thread(target=lambda: found.append(FAST.softmax(x)))
+            for _ in range(4)
         ]
-    for fast, plain in zip(errors[FAST], errors[PLAIN], strict=True):
-        assert fast <= 1.1 * plain
+        for each in callers:
+            each.start()
+        for each in callers:
+            each.join()
+    assert len(found) == 4
+    for each in found:
+        np.testing.assert_array_equal(each, wanted)
+
+
+def test_the_setting(monkeypatch):
+    threads._chosen = None
+    monkeypatch.delenv(threads.VARIABLE, raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count()
+    )
+    assert tg.get_num_threads() == cores
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert tg.get_num_threads() == 7
+    monkeypatch.setenv(threads.VARIABLE, "5")
+    assert tg.get_num_threads() == 5
+    monkeypatch.setenv(threads.VARIABLE, "many")
+    with pytest.raises(ValueError, match="'many'; expected a number of threads"):
+        tg.get_num_threads()
+    two: Any = np.int64(2)
+    tg.set_num_threads(two)
+    assert tg.get_num_threads() == 2
+    with pytest.raises(TypeError, match=r"2\.5; expected an integer"):
+        tg.set_num_threads(cast(Any, 2.5))
+    with pytest.raises(ValueError, match="0; expected 1 or more"):
+        tg.set_num_threads(0)
+
+
+def test_no_helper_is_started_before_it_is_needed():
+    threads.stop()
+    tg.set_num_threads(2)
+    x = np.zeros((32, 10), np.float32)
+    FAST.softmax(x)
+    assert threads._helpers == []
+    FAST.softmax(np.zeros((100_000, 10), np.float32))
+    assert len(threads._helpers) == 1
+    assert threads._helpers[0].daemon
+
+
+def test_a_backend_can_be_pickled():
+    tg.set_num_threads(2)
+    x = np.zeros((100_000, 10), np.float32)
+    wanted = FAST.softmax(x)
+    again = pickle.loads(pickle.dumps(FAST))
+    np.testing.assert_array_equal(again.softmax(x), wanted)
+
+
+FORK = """
+import os, warnings
+warnings.simplefilter("error")
+import numpy as np, tinygrad_softmax as tg
+from tinygrad_softmax.backends import threads
+tg.set_num_threads(2)
+x = np.random.default_rng(0).normal(size=(100_000, 10)).astype("float32")
+wanted = tg.softmax(x)
+assert len(threads._helpers) == 1
+child = os.fork()
+if not child:
+    code = 1
+    try:
+        same = (tg.softmax(x) == wanted).all() and len(threads._helpers) == 1
+        code = 0 if same else 2
+    finally:
+        os._exit(code)
+assert threads._helpers == []  # ended before the fork
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert (tg.softmax(x) == wanted).all()
+print("done")
+"""
+
+
+def test_fork():
+    """In the child, and afterwards in the parent, the helpers start again."""
+    root = str(Path(tg.__file__).parent.parent)
+    found = subprocess.run(
+        [sys.executable, "-c", FORK],
+        env={**os.environ, "PYTHONPATH": root, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (found.stdout, found.stderr) == ("done\n", "")

@@ -31,9 +31,11 @@ from .backends import (
     Generator,
     cuda_is_available,
     default_device,
+    get_num_threads,
     manual_seed,
     namespace,
     register_backend,
+    set_num_threads,
     use_device,
 )
 from .backends.dtypes import (
@@ -301,6 +303,7 @@ __all__ = [
     "full_like",
     "gelu",
     "get_default_dtype",
+    "get_num_threads",
     "grad",
     "greater",
     "greater_equal",
@@ -372,6 +375,7 @@ __all__ = [
     "save",
     "scaled",
     "set_default_dtype",
+    "set_num_threads",
     "sigmoid",
     "sign",
     "silu",

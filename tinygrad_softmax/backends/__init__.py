@@ -21,6 +21,7 @@ from .registry import (
     there,
     use_device,
 )
+from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "Backend",
@@ -30,11 +31,13 @@ __all__ = [
     "cuda_is_available",
     "default_device",
     "for_another_thread",
+    "get_num_threads",
     "is_number",
     "manual_seed",
     "namespace",
     "register_backend",
     "resolve_device",
+    "set_num_threads",
     "several_devices",
     "there",
     "use_device",

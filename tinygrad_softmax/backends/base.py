@@ -125,6 +125,20 @@ class Backend(WindowKernels, NormKernels):
             raise error(row, int(labels[row]), classes, ignore_index)
         return None
 
+    def examine_labels(
+        self,
+        labels: Array,
+        classes: int,
+        ignore_index: int | None,
+        error: LabelError = label_error,
+    ) -> tuple[Array | None, int | None]:
+        """What `check_labels` returns, and `ignore_index` if a label may be that.
+
+        None in its place saves all that is done for ignored rows. A device that should
+        not be waited for can't know.
+        """
+        return self.check_labels(labels, classes, ignore_index, error), ignore_index
+
     def bad_labels(
         self, labels: Array, classes: int, ignore_index: int | None
     ) -> Array:
@@ -228,6 +242,22 @@ class Backend(WindowKernels, NormKernels):
         m = x[rows, a]
         s = self.xp.where(self.xp.isinf(m), s.dtype.type(0), s)
         return (m + self.xp.log1p(s)).astype(x.dtype, copy=False)
+
+    @np.errstate(all="ignore")
+    def softmax_vjp(self, g: Array, out: Array) -> Array:
+        """The gradient of softmax's input: out * (g - sum(g * out)), rows (n, C)."""
+        work = working_dtype(out.dtype)
+        g, p = g.astype(work, copy=False), out.astype(work, copy=False)
+        dots = (g * p).sum(axis=1, keepdims=True)
+        return (p * (g - dots)).astype(out.dtype, copy=False)
+
+    @np.errstate(all="ignore")
+    def log_softmax_vjp(self, g: Array, out: Array) -> Array:
+        """The gradient of log_softmax's input: g - exp(out) * sum(g), rows (n, C)."""
+        work = working_dtype(out.dtype)
+        g, lp = g.astype(work, copy=False), out.astype(work, copy=False)
+        sums = g.sum(axis=1, keepdims=True)
+        return (g - self.xp.exp(lp) * sums).astype(out.dtype, copy=False)
 
     def _shifted(self, x: Array) -> tuple[Array, Array, Array, Array, Array]:
         """(exp(d) with 0 at the maximum, its row sums s, d, row numbers, a)."""

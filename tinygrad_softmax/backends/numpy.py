@@ -7,25 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array, Backend
+from .base import Array
 from .dtypes import float16, float32, float64, working_dtype
 from .numpy_norms import layer_norm, layer_norm_grad
+from .numpy_softmax import SoftmaxKernels
 from .numpy_sums import RUN, scatter_add_rows, sum_axes
-from .targets import Targets
+from .targets import LabelError, label_error
 
 GELU_BYTES = 128 * 1024  # of x; there are some eight arrays of that size on the way
-BLOCK_BYTES = 512 * 1024  # measured best among 128 KB .. 2 MB; fits a core's L2
 WHERE_SIZE = 1 << 11  # elements from which on bits are faster than branches
 BITS = {float16: np.int16, float32: np.int32, float64: np.int64}
 COLUMN_BYTES = 1024 * 1024  # measured best among 256 KB .. 8 MB, 16 to 32 channels
 
 
-class NumpyBackend(Backend):
+class NumpyBackend(SoftmaxKernels):
     """Arrays in host memory, computed by NumPy."""
 
     name = "cpu"
     xp = np
-    block_bytes = BLOCK_BYTES
     column_bytes = COLUMN_BYTES
     array_type = np.ndarray
 
@@ -84,32 +83,21 @@ class NumpyBackend(Backend):
             return layer_norm_grad(g, x, weight, mean, scale, needs)
         return super().layer_norm_grad(g, x, weight, mean, scale, needs)
 
-    def softmax_cross_entropy(
+    def examine_labels(
         self,
-        logits: Array,
-        targets: Targets,
-        grad: Array | None = None,
-        scale: Any = 1.0,
-    ) -> Array:
-        """The reference kernel, block of rows by block of rows.
-
-        A block stays in cache: logits are read from memory once, the gradient is
-        written once, and nothing else of their size is ever allocated.
-        """
-        n, classes = logits.shape
-        limit = self.block_bytes or logits.nbytes
-        step = max(1, limit // max(1, classes * logits.itemsize))
-        if n <= step:
-            return super().softmax_cross_entropy(logits, targets, grad, scale)
-        parts = []
-        for start in range(0, n, step):
-            rows = slice(start, start + step)
-            part = None if grad is None else grad[rows]
-            block = super().softmax_cross_entropy(
-                logits[rows], targets[rows], part, scale
-            )
-            parts.append(block)
-        return np.concatenate(parts)
+        labels: Array,
+        classes: int,
+        ignore_index: int | None,
+        error: LabelError = label_error,
+    ) -> tuple[Array | None, int | None]:
+        """One pass where all labels are classes: below 0 they are huge if unsigned."""
+        if labels.size and labels.dtype.kind in "iu":
+            unsigned = labels.view(f"u{labels.itemsize}")
+            if np.maximum.reduce(unsigned, axis=None) < classes:
+                if ignore_index is not None and 0 <= ignore_index < classes:
+                    return None, ignore_index
+                return None, None
+        return super().examine_labels(labels, classes, ignore_index, error)
 
     def _where_number(self, values: Array, numbers: Array | None, number: int) -> Array:
         """Bit by bit: twice as fast as `where`, which can't predict its branches."""

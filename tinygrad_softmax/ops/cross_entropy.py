@@ -48,7 +48,7 @@ def _cross_entropy(
     scale = mean_scale(targets, reduction, working_dtype(logits.dtype))
     grad_logits = None
     if with_grad:
-        grad_logits = namespace(logits).empty(logits.shape, logits.dtype)
+        grad_logits = targets.xp.empty(logits.shape, logits.dtype)
     early = early_scale(scale, logits)
     losses = _row_losses(logits, target, targets, axis, grad_logits, early)
     shape = logits.shape[:axis] + logits.shape[axis + 1 :]
@@ -64,10 +64,16 @@ def _row_losses(logits, target, targets: Targets, axis, grad, scale):
     """
     backend, classes = backend_of(logits), logits.shape[axis]
     xp, after = backend.xp, prod(logits.shape[axis + 1 :])
+    if after == 1:
+        shape = (targets.count, classes)
+        if not targets.are_labels:
+            targets = replace(targets, values=target.reshape(shape))
+        part = None if grad is None else grad.reshape(shape)
+        return backend.softmax_cross_entropy(
+            logits.reshape(shape), targets, part, scale
+        )
 
     def matrices(x):
-        if after == 1:
-            return x.reshape(1, prod(x.shape[:axis]), classes)
         return xp.swapaxes(x.reshape(prod(x.shape[:axis]), classes, after), 1, 2)
 
     x, values = matrices(logits), None if targets.are_labels else matrices(target)
@@ -117,19 +123,19 @@ def _divisor(targets: Targets, dtype: Any) -> Any:
     return targets.row_weights(dtype).sum()
 
 
-@np.errstate(all="ignore")  # the mean of no rows is nan, silently
 def reduced(losses: Any, targets: Targets, reduction: str, shape: tuple) -> Any:
     """The losses of the rows, reduced; nan for the mean of no rows."""
     if reduction == "none":
         return losses.reshape(shape)
-    total = losses.sum()
-    if reduction == "sum":
-        return total
-    divisor, dtype = _divisor(targets, losses.dtype), losses.dtype
-    if isinstance(divisor, int):
-        return total / dtype.type(divisor)
-    # (Smoothing leaves a total where the weights of all labels are 0.)
-    return targets.xp.where(divisor == 0, dtype.type(np.nan), total / divisor)
+    with np.errstate(all="ignore"):  # the mean of no rows is nan, silently
+        total = losses.sum()
+        if reduction == "sum":
+            return total
+        divisor, dtype = _divisor(targets, losses.dtype), losses.dtype
+        if isinstance(divisor, int):
+            return total / dtype.type(divisor)
+        # (Smoothing leaves a total where the weights of all labels are 0.)
+        return targets.xp.where(divisor == 0, dtype.type(np.nan), total / divisor)
 
 
 def row_targets(
@@ -141,8 +147,10 @@ def row_targets(
     if is_floating(target.dtype):
         target = backend.xp.moveaxis(target, axis, -1)
     else:
-        find = backend.check_labels if check else backend.bad_labels
-        bad = find(target, classes, ignore_index)
+        if check:
+            bad, ignore_index = backend.examine_labels(target, classes, ignore_index)
+        else:
+            bad = backend.bad_labels(target, classes, ignore_index)
         bad, target = bad if bad is None else bad.reshape(-1), target.reshape(-1)
     return Targets(backend.xp, target, weight, ignore_index, label_smoothing, bad)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from ..autograd import primitive
 from ..autograd.core_ops import sum_to
 from ..backends import backend_of, namespace
@@ -15,10 +17,16 @@ def rows_of(x, axis):
 
     Integers become the default dtype.
     """
+    floats = x if is_floating(x.dtype) else x.astype(get_default_dtype())
+    return _rows_of_floats(floats, axis)
+
+
+def _rows_of_floats(x, axis):
+    if x.ndim == 2 and axis == 1:
+        return x, lambda out: out  # (a view of it would look borrowed)
     xp = namespace(x)
-    x = x if is_floating(x.dtype) else x.astype(get_default_dtype())
     last = xp.moveaxis(x, axis, -1)
-    rows = last.reshape(-1, x.shape[axis]) if x.size else last.reshape(0, x.shape[axis])
+    rows = last.reshape(prod(last.shape[:-1]), x.shape[axis])
     return rows, lambda out: xp.moveaxis(out.reshape(last.shape), -1, axis)
 
 
@@ -35,6 +43,12 @@ def _(g, out, axis):
     return weighted - out * _sum_along(weighted, axis)
 
 
+@_softmax.fused("x")
+def _(g, out, axis):
+    rows, back = _rows_of_floats(out, axis)
+    return back(backend_of(out).softmax_vjp(_rows_of_floats(g, axis)[0], rows))
+
+
 @primitive(name="log_softmax")
 def _log_softmax(x, *, axis):
     rows, back = rows_of(x, axis)
@@ -44,6 +58,12 @@ def _log_softmax(x, *, axis):
 @_log_softmax.vjp("x")
 def _(g, out, axis):
     return g - exp(out) * _sum_along(g, axis)
+
+
+@_log_softmax.fused("x")
+def _(g, out, axis):
+    rows, back = _rows_of_floats(out, axis)
+    return back(backend_of(out).log_softmax_vjp(_rows_of_floats(g, axis)[0], rows))
 
 
 def _sum_along(x, axis):
