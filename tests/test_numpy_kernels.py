@@ -174,16 +174,30 @@ def test_cross_entropy(problem, settings, scale, columns):
 @pytest.mark.parametrize("narrow", [True, False])
 def test_a_confident_row_keeps_its_digits(narrow):
     """The maximum is left out of the sum, not taken away from it; ties count."""
-    x = np.array([[0.0, -40.0], [-40.0, 0.0], [0.0, 0.0], [-3.0, -3.0], [0.0, -0.0]])
+    x = np.array([[-40.0, 0.0], [0.0, -40.0], [0.0, 0.0], [-3.0, -3.0], [0.0, -0.0]])
     targets, grad = Targets(np, np.zeros(5, int)), np.empty_like(x)
     with small(narrow=narrow):
         loss = FAST.softmax_cross_entropy(x, targets, grad)
-        lp, lse = FAST.log_softmax(x), FAST.logsumexp(x[:1])
+        lp, lse = FAST.log_softmax(x), FAST.logsumexp(x[1:2])
     tiny, half = 4.248354255291589e-18, np.log(2.0)
-    np.testing.assert_allclose(loss, [tiny, 40.0, half, half, half], rtol=1e-15)
-    np.testing.assert_allclose(grad[0], [-tiny, tiny], rtol=1e-15)
-    np.testing.assert_allclose(lp[:2, 0], [-tiny, -40.0], rtol=1e-15)
+    np.testing.assert_allclose(loss, [40.0, tiny, half, half, half], rtol=1e-15)
+    np.testing.assert_allclose(grad[1], [-tiny, tiny], rtol=1e-15)
+    np.testing.assert_allclose(lp[:2, 0], [-40.0, -tiny], rtol=1e-15)
     np.testing.assert_allclose(lse, [tiny], rtol=1e-15)
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_a_label_of_weight_0_and_probability_0_costs_nothing(narrow):
+    """0 times the infinite loss is 0, as it is in the plain kernel."""
+    x = np.array([[0.0, -np.inf], [0.0, -np.inf]])
+    targets = Targets(np, np.array([1, 0]), weight=np.array([2.0, 0.0]))
+    grad, wanted = np.empty_like(x), np.empty_like(x)
+    plain = PLAIN.softmax_cross_entropy(x, targets, wanted)
+    with small(narrow=narrow):
+        losses = FAST.softmax_cross_entropy(x, targets, grad)
+    np.testing.assert_array_equal(plain, [0.0, 0.0])
+    np.testing.assert_array_equal(losses, plain)
+    np.testing.assert_array_equal(grad, wanted)
 
 
 @pytest.mark.parametrize("classes", [3, 32, 33, 1000, 5000])
