@@ -218,12 +218,12 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         self.step_was_called = True
-        pairs = [
-            (group, flat, flat.flat_gradients())  # all of them checked beforehand
-            for group, flat_group in zip(self.param_groups, self._laid_out())
-            for flat in flat_group.flats
-        ]
-        for group, flat, grads in pairs:
+        updates = []  # all gradients are checked before anything is changed
+        for group, flat_group in zip(self.param_groups, self._laid_out()):
+            for flat in flat_group.flats:
+                grads = flat.flat_gradients()
+                updates.append((group, flat, grads))
+        for group, flat, grads in updates:
             flat.step(self, group, grads)
         return loss
 
