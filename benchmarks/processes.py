@@ -26,15 +26,26 @@ ROOT = Path(__file__).resolve().parent.parent
 NUMPY = "NumPy"
 
 
+# In a fresh interpreter: what the worker itself imports would be counted for nobody.
+IMPORT = """
+from time import perf_counter as now
+start = now()
+import {}
+print('{{"s": %r}}' % (now() - start))
+"""
+
+
 def run_worker(
     job: str, module: str, *sizes: int, **variables: str
 ) -> dict[str, float]:
-    """What `benchmarks.worker` prints, in a new process with these variables set."""
+    """What a job prints, in a new process with these variables set."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "benchmarks.worker", job, module]
+    what = ["-m", "benchmarks.worker", job, module, *map(str, sizes)]
+    if job == "importing":
+        what = ["-c", IMPORT.format(module)]
     variables["PYTHONPATH"] = path.rstrip(os.pathsep)
     done = subprocess.run(
-        command + [str(size) for size in sizes],
+        [sys.executable, *what],
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
@@ -54,7 +65,7 @@ def in_turns(
 ) -> Iterator[Measured]:
     """Run the job `runs` times with each library, in turns.
 
-    cases: what is reported, by its unit in what the worker prints.
+    cases: what is reported, by its unit in what the job prints.
     """
     found: dict[str, list[dict[str, float]]] = {name: [] for name in modules}
     for _ in range(runs):

@@ -101,13 +101,7 @@ def _status(name: str) -> float:
     return float(line.split()[1]) * 1024
 
 
-def importing(module: str) -> dict[str, float]:
-    start = time.perf_counter()
-    importlib.import_module(module)
-    return {"s": time.perf_counter() - start}
-
-
-JOBS = {"million": million, "cross_entropy": cross_entropy, "importing": importing}
+JOBS = {"million": million, "cross_entropy": cross_entropy}
 
 if __name__ == "__main__":
     job, module, *sizes = sys.argv[1:]

@@ -7,7 +7,6 @@ formula serves labels, probabilities, class weights, smoothing and ignored rows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -17,7 +16,6 @@ Array = Any
 LabelError = Callable[[tuple[int, ...], int, int, Any], IndexError]
 
 
-@dataclass(frozen=True, slots=True)
 class Targets:
     """Targets of n rows over C classes, all on one backend.
 
@@ -28,17 +26,30 @@ class Targets:
     bad: (n,) mask of the labels that are out of range and not raised yet, or None.
     """
 
-    xp: Any
-    values: Array
-    weight: Array | None = None
-    ignore_index: int | None = None
-    label_smoothing: float = 0.0
-    bad: Array | None = None
+    __slots__ = ("bad", "ignore_index", "label_smoothing", "values", "weight", "xp")
+
+    def __init__(
+        self,
+        xp: Any,
+        values: Array,
+        weight: Array | None = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        bad: Array | None = None,
+    ) -> None:
+        self.xp, self.values, self.weight = xp, values, weight
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self.bad = bad
+
+    def having(self, values: Array, bad: Array | None) -> Targets:
+        """The same options for other values."""
+        options = self.weight, self.ignore_index, self.label_smoothing
+        return Targets(self.xp, values, *options, bad)
 
     def __getitem__(self, rows: slice) -> Targets:
         """The same options for some of the rows."""
         bad = None if self.bad is None else self.bad[rows]
-        return replace(self, values=self.values[rows], bad=bad)
+        return self.having(self.values[rows], bad)
 
     @property
     def are_labels(self) -> bool:

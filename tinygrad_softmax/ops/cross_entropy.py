@@ -12,7 +12,6 @@ orders, and the kernel is tested against them.
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -67,7 +66,7 @@ def _row_losses(logits, target, targets: Targets, axis, grad, scale):
     if after == 1:
         shape = (targets.count, classes)
         if not targets.are_labels:
-            targets = replace(targets, values=target.reshape(shape))
+            targets = targets.having(target.reshape(shape), targets.bad)
         part = None if grad is None else grad.reshape(shape)
         return backend.softmax_cross_entropy(
             logits.reshape(shape), targets, part, scale
@@ -87,7 +86,7 @@ def _row_losses(logits, target, targets: Targets, axis, grad, scale):
         some, rows = x[part].reshape(-1, classes), slice(part.start * n, part.stop * n)
         chosen = targets[rows]
         if values is not None:
-            chosen = replace(targets, values=values[part].reshape(-1, classes))
+            chosen = targets.having(values[part].reshape(-1, classes), targets.bad)
         single = g is not None and len(g[part]) == 1
         out = g if g is None else g[start] if single else xp.empty_like(some)
         losses[rows] = backend.softmax_cross_entropy(some, chosen, out, scale)
