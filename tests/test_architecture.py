@@ -27,6 +27,7 @@ OPTIONAL += ["rich", "matplotlib"]
 FLOORS = {
     "extras": 0,
     "pytorch_names": 0,
+    "signatures": 0,
     "backends": 0,
     "autograd": 1,
     "ops": 2,

@@ -21,13 +21,13 @@ The same rule is handed arrays for a first derivative and Variables with
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any, Protocol, overload
 
 from ..backends import backend_of, several_devices
 from ..backends.dtypes import get_default_dtype, is_floating
+from ..signatures import KEYWORD_ONLY, MISSING, parameters_of
 from .graph import Node, Variable, current_observer, grad_enabled
 from .inputs import PLAIN, WEAK, aligned, explained, on_device, static
 from .rules import RESERVED, add_rule, make_plan
@@ -107,20 +107,19 @@ def primitive(
         )
     name = name or forward.__name__
     inputs, statics, defaults, variadic = [], {}, [], False
-    for parameter in inspect.signature(forward).parameters.values():
-        kind = parameter.kind
-        if parameter.name in RESERVED or kind is parameter.VAR_KEYWORD:
+    for key, kind, default in parameters_of(forward):
+        if key in RESERVED or kind == "**":
             raise TypeError(
-                f"primitive {name}: parameter {parameter} can't be used; "
-                f"{', '.join(RESERVED)} are reserved, and **keywords have no names"
+                f"primitive {name}: parameter {'**' * (kind == '**')}{key} can't be "
+                f"used; {', '.join(RESERVED)} are reserved, and ** has no names"
             )
-        if kind is parameter.KEYWORD_ONLY:
-            statics[parameter.name] = parameter.default
+        if kind == KEYWORD_ONLY:
+            statics[key] = default
             continue
-        variadic = variadic or kind is parameter.VAR_POSITIONAL
-        inputs.append(parameter.name)
-        if parameter.default is not parameter.empty:
-            defaults.append(parameter.default)
+        variadic = variadic or kind == "*"
+        inputs.append(key)
+        if default is not MISSING:
+            defaults.append(default)
     if not inputs or (variadic and len(inputs) > 1):
         raise TypeError(
             f"primitive {name}: its positional parameters are {inputs}; it needs one "
@@ -134,7 +133,7 @@ def primitive(
     update_wrapper(op, forward)
     op.__name__, op.forward = name, forward
     op.inputs, op.variadic = tuple(inputs), variadic
-    op.statics = {k: v for k, v in statics.items() if v is not inspect.Parameter.empty}
+    op.statics = {k: v for k, v in statics.items() if v is not MISSING}
     op.static_names, op.residuals = tuple(statics), residuals
     op.differentiable, op.plans = differentiable, {}
     op.rules, op.formulas, op.fused_bodies = {}, {}, {}

@@ -7,10 +7,10 @@ the rules that will run, and a function that picks just the values they name.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
+from ..signatures import parameters_of
 from .graph import Node, Variable
 
 RESERVED = ("g", "out", "needs", "position")
@@ -150,7 +150,7 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _parameters(function: Callable) -> tuple[str, ...]:
-    return tuple(inspect.signature(function).parameters)
+    return tuple([name for name, _, _ in parameters_of(function)])
 
 
 def add_rule(op: Any, fused: bool, *inputs: str) -> Callable[[Callable], Callable]:
