@@ -18,7 +18,11 @@ ERRORS = [
     (lambda: F.conv2d(X2, W1), ValueError, r"expected \(O, C / groups, kH, kW\)"),
     (lambda: F.conv1d(X1, W1[:0]), ValueError, r"expected \(O, C / groups, kernel\)"),
     (lambda: F.conv1d(X1.astype(int), W1), TypeError, "the input is int64; expected"),
-    (lambda: F.conv1d(X1, W1 > 0), TypeError, "the weight is bool; expected floats"),
+    (
+        lambda: F.conv1d(X1, W1 > 0),
+        TypeError,
+        "the weight is bool; expected a floating tensor",
+    ),
     (
         lambda: F.conv1d(X1[:, :1], W1),
         ValueError,

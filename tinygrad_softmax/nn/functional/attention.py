@@ -9,10 +9,11 @@ import numpy as np
 
 from ... import ops
 from ...backends import backend_of, there
-from ...backends.dtypes import is_floating, is_half, working_dtype
+from ...backends.dtypes import is_floating, working_dtype
 from ...ops.linalg import _matmul
 from ...tensor import Tensor
 from .dropouts import dropout
+from .precision import wide
 
 __all__ = ["scaled_dot_product_attention"]
 
@@ -81,7 +82,7 @@ def scaled_dot_product_attention(
     weights = attention_weights(query, key, attn_mask, scale)
     if dropout_p:
         weights = dropout(weights, dropout_p)
-    output = _matmul(weights, _widened(value))
+    output = _matmul(weights, wide(value))
     if alone is not None:
         output = ops.where(alone, 0.0, output)
     return ops.astype(output, query.dtype)
@@ -95,7 +96,7 @@ def attention_weights(query: Any, key: Any, mask: Any, scale: float | None) -> A
     if scale is None:
         scale = 1.0 / math.sqrt(max(1, query.shape[-1]))
     # The query has L E elements and the scores L S, so the query is scaled.
-    scores = _matmul(_widened(query) * scale, ops.swapaxes(_widened(key), -1, -2))
+    scores = _matmul(wide(query) * scale, ops.swapaxes(wide(key), -1, -2))
     if mask is not None:
         scores = scores + ops.astype(additive(mask), scores.dtype)
     return ops.softmax(scores, axis=-1) if key.shape[-2] else scores
@@ -124,10 +125,6 @@ def _without_empty_rows(mask: Any) -> tuple[Any, Any]:
     )
     alone = ops.all(empty, axis=-1, keepdims=True)
     return ops.where(alone, 0.0, additive(mask)), alone
-
-
-def _widened(x: Any) -> Any:
-    return ops.astype(x, working_dtype(x.dtype)) if is_half(x.dtype) else x
 
 
 def _shared_heads(query: Any, key: Any, value: Any) -> tuple[Any, Any]:

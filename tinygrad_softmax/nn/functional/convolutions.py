@@ -15,7 +15,8 @@ from ...backends.windows import Window
 from ...ops.autocasting import lowered
 from ...ops.axes import check_array
 from ...ops.convolution import convolution, transposed_convolution
-from .geometry import check_floating, check_input, lengths_of, on_a_batch
+from ...ops.cross_entropy_checks import check_floating
+from .geometry import check_input, lengths_of, on_a_batch
 
 __all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"]
 
@@ -221,7 +222,7 @@ def _check(
     """Check the shapes of what is given; returns the kernel's lengths."""
     check_input(name, input, axes)
     check_array(name, weight)
-    check_floating(name, "weight", weight)
+    check_floating(name, "the weight is", weight)
     channels, shape = input.shape[-axes - 1], tuple(weight.shape)
     order = "(C, O / groups" if transposed else "(O, C / groups"
     if len(shape) != axes + 2 or 0 in shape:

@@ -14,7 +14,8 @@ import numpy as np
 
 from ... import ops
 from .activations import hardtanh, without_graph
-from .reducing import REDUCTIONS, check_reduction, pair, reduced, same_shape, wide
+from .precision import wide
+from .reducing import REDUCTIONS, check_reduction, pair, reduced, same_shape
 
 __all__ = [
     "cosine_embedding_loss",

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ... import ops
-from ...backends.dtypes import is_floating
 from ...ops.axes import check_array
+from ...ops.cross_entropy_checks import check_floating
 
 
 def lengths_of(
@@ -39,16 +39,7 @@ def check_input(name: str, input: Any, axes: int) -> None:
             f"{name}: the input has shape {tuple(input.shape)}; expected "
             f"(N, C, {letters}), or (C, {letters}) of a single sample"
         )
-    check_floating(name, "input", input)
-
-
-def check_floating(name: str, what: str, array: Any) -> None:
-    """Raise TypeError for integers and bools."""
-    if not is_floating(array.dtype):
-        raise TypeError(
-            f"{name}: the {what} is {array.dtype}; expected floats; mend: "
-            f"{what}.astype('float32')"
-        )
+    check_floating(name, "the input is", input)
 
 
 def on_a_batch(input: Any, axes: int, function: Callable[[Any], Any]) -> Any:

@@ -17,6 +17,7 @@ from ...autograd import primitive
 from ...backends import backend_of, there
 from ...backends.dtypes import is_half, working_dtype
 from ...ops.cross_entropy_checks import check_floating
+from .precision import wide
 
 __all__ = [
     "batch_norm",
@@ -64,7 +65,7 @@ def batch_norm(
             [ 1.]])
     """
     shape = _channel_shape("batch_norm", input, running_mean, running_var, weight, bias)
-    x = _wide(input)
+    x = wide(input)
     if training:
         count = input.size // max(1, input.shape[1])
         if count == 1:
@@ -85,8 +86,8 @@ def batch_norm(
                 "batch_norm: running_mean and running_var are needed outside training; "
                 "mend: training=True normalises by the batch"
             )
-        centred = x - ops.reshape(_wide(running_mean), shape)
-        var = ops.reshape(_wide(running_var), shape)
+        centred = x - ops.reshape(wide(running_mean), shape)
+        var = ops.reshape(wide(running_var), shape)
     scale = 1.0 / ops.sqrt(var + eps)
     if weight is not None:  # first with the scale: both are small
         scale = scale * ops.reshape(weight, shape)
@@ -129,7 +130,7 @@ def instance_norm(
             f"{name}: the input of shape {tuple(input.shape)} has one place per "
             "channel, whose variance is 0; mend: give more than one"
         )
-    x, axes = _wide(input), tuple(range(2, input.ndim))
+    x, axes = wide(input), tuple(range(2, input.ndim))
     if not input.size:
         return _affine(x, weight, bias, shape, input.dtype)
     mean, centred, var = _moments(x, axes)
@@ -180,10 +181,10 @@ def _layer_norm(input, weight, bias, *, axes, eps):
 @_layer_norm.vjp("input", "weight", "bias")
 def _(g, input, weight, axes, eps):
     # The derivation's source is beside the kernel, in backends/norms.py.
-    x, over = _wide(input), tuple(range(input.ndim - axes, input.ndim))
+    x, over = wide(input), tuple(range(input.ndim - axes, input.ndim))
     _, centred, var = _moments(x, over)
     scale = 1.0 / ops.sqrt(var + eps)
-    normal, g = centred * scale, _wide(g)
+    normal, g = centred * scale, wide(g)
     h = g if weight is None else g * weight
     along = ops.mean(h * normal, over, keepdims=True)
     dx = (h - ops.mean(h, over, keepdims=True) - normal * along) * scale
@@ -226,7 +227,7 @@ def rms_norm(
     """
     shape = _last_axes("rms_norm", input, normalized_shape, weight)
     axes = tuple(range(input.ndim - len(shape), input.ndim))
-    x = _wide(input)
+    x = wide(input)
     eps = float(np.finfo(x.dtype).eps) if eps is None else eps
     mean_square = ops.mean(ops.square(x), axis=axes, keepdims=True)
     normal = x * (1.0 / ops.sqrt(mean_square + eps))
@@ -269,8 +270,8 @@ def group_norm(
             f"each of its {num_groups} groups, whose variance is 0; mend: fewer groups"
         )
     if not input.size:
-        return _affine(_wide(input), weight, bias, shape, input.dtype)
-    groups = ops.reshape(_wide(input), (input.shape[0], num_groups, -1))
+        return _affine(wide(input), weight, bias, shape, input.dtype)
+    groups = ops.reshape(wide(input), (input.shape[0], num_groups, -1))
     _, centred, var = _moments(groups, (2,))
     normal = ops.reshape(centred * (1.0 / ops.sqrt(var + eps)), input.shape)
     return _affine(normal, weight, bias, shape, input.dtype)
@@ -302,10 +303,6 @@ def _affine(x: Any, weight: Any, bias: Any, shape: Any, dtype: Any) -> Any:
     if bias is not None:
         x = x + (bias if shape is None else ops.reshape(bias, shape))
     return ops.astype(x, dtype) if is_half(dtype) else x
-
-
-def _wide(x: Any) -> Any:
-    return ops.astype(x, working_dtype(x.dtype))
 
 
 def _move_towards(running: Any, batch: Any, momentum: Any, factor: float = 1.0) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ... import ops
-from ...backends.dtypes import is_floating, working_dtype
+from ...backends.dtypes import is_floating
 from ...ops.cross_entropy_checks import check_floating
+from .precision import wide
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -31,11 +32,6 @@ def pair(name: str, input: Any, target: Any) -> tuple[Any, Any]:
         )
     x = wide(input)
     return x, wide(target) if is_floating(target.dtype) else target.astype(x.dtype)
-
-
-def wide(x: Any) -> Any:
-    """x in the dtype that is computed in: float32 for 16-bit floats."""
-    return ops.astype(x, working_dtype(x.dtype))
 
 
 def same_shape(name: str, weight: Any, input: Any) -> Any:
