@@ -841,6 +841,14 @@ def test_what_the_optimizer_has_not_is_left_alone(device):
         moved = np.concatenate([(after[k] - before[k]).ravel() for k in before])
         np.testing.assert_allclose(np.linalg.norm(moved), 0.01, rtol=1e-3)
     assert_identical(weights_of(model[0]), base)
+    # Where nothing moves, every step leaves the same gradients behind.
+    still = Trainer(model, optim.SGD(model[1].parameters(), lr=0.0), progress=False)
+    left = []
+    for epochs in (1, 3):
+        still.fit([clouds(device)[:]], epochs=epochs)
+        left.append(model[0].weight.grad.to("cpu").numpy().copy())
+    np.testing.assert_array_equal(*left)
+    assert np.abs(left[0]).max() > 0
 
 
 def test_a_step_that_is_left_out_moves_no_rate():
