@@ -36,7 +36,6 @@ _HERE = {
     "masked_fill": "tg.where(mask, value, x)",
     "mm": "tg.matmul, or @",
     "mul_": "x *= y under tg.no_grad()",
-    "no_grad_": "tg.no_grad",
     "numel": "x.size",
     "permute": "tg.permute_dims",
     "randint": "numpy.random.default_rng(seed).integers",

@@ -138,11 +138,10 @@ class DataLoader:
     def _ordering_generator(self) -> Generator | None:
         """The generator that orders an epoch: the sampler's, where one was given."""
         inner = getattr(self.batch_sampler, "sampler", None)
-        for each in (self.sampler, inner, self.batch_sampler):
-            if each is not None and not isinstance(each, SequentialSampler):
-                found = getattr(each, "generator", None)
-                if isinstance(found, Generator) or hasattr(each, "generator"):
-                    return found
+        samplers: tuple[Any, ...] = (self.sampler, inner, self.batch_sampler)
+        for each in samplers:
+            if hasattr(each, "generator"):
+                return each.generator
         return None
 
     def __len__(self) -> int:
