@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import ops
-from .autograd import Variable, backward, is_grad_enabled, make_leaf, retain_grad
-from .autograd.graph import next_order
+from .autograd import Variable, backward, make_leaf, retain_grad
+from .autograd.graph import grad_enabled, next_order
 from .backends import backend_of, there
 from .backends.dtypes import bool_, float32, int64
 from .ops.operators import NUMPY_NAMES, OPERATORS
@@ -275,7 +275,7 @@ class Tensor(Variable):
         return ops.getitem(self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        if not self.is_leaf or is_grad_enabled():
+        if not self.is_leaf or grad_enabled():
             raise TypeError(
                 "a tensor can't be assigned to: backward may need what would be "
                 "overwritten; mend: x = tg.index_update(x, index, values), or "
@@ -395,8 +395,9 @@ def _in_place(name: str, ufunc: str) -> Callable[[Tensor, Any], Tensor]:
     plain = OPERATORS[name.replace("__i", "__")]
 
     def operator(self: Tensor, other: Any) -> Tensor:
-        if not self.is_leaf or is_grad_enabled():
-            if self.is_leaf and self.node is not None:
+        leaf = self.is_leaf
+        if not leaf or grad_enabled():
+            if leaf and self.node is not None:
                 raise RuntimeError(
                     f"in-place {ufunc} on a leaf that requires a gradient is allowed "
                     "under tg.no_grad(), where no graph can be waiting for its old "
@@ -404,10 +405,11 @@ def _in_place(name: str, ufunc: str) -> Callable[[Tensor, Any], Tensor]:
                     "x += y"
                 )
             return plain(self, other)
-        with there(self.array):
-            getattr(backend_of(self.array).xp, ufunc)(
-                self.array, _raw(other), out=self.array, casting="same_kind"
-            )
+        array = self.array
+        value = other.array if isinstance(other, Variable) else other
+        write = getattr(backend_of(array).xp, ufunc)
+        with there(array):
+            write(array, value, out=array, casting="same_kind")
         return self
 
     return operator

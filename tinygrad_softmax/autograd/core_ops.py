@@ -34,14 +34,14 @@ def sum_to(x, *, shape):
     """
     extra = x.ndim - len(shape)
     axes = tuple(range(extra))
-    if shape != x.shape[extra:]:
+    if shape == x.shape[extra:]:
+        out = backend_of(x).sum(x, axes) if axes else x
+    else:
         axes += tuple(
             [i for i in range(extra, x.ndim) if shape[i - extra] != x.shape[i]]
         )
-    if not axes:
-        return x
-    out = backend_of(x).sum(x, axes, keepdims=True)
-    return out.astype(x.dtype, copy=False).reshape(shape)
+        out = backend_of(x).sum(x, axes, keepdims=True).reshape(shape)
+    return out if out.dtype is x.dtype else out.astype(x.dtype)
 
 
 @sum_to.vjp("x")

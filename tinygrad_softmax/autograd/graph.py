@@ -94,11 +94,6 @@ class Node:
         """The op's name, for messages."""
         return "leaf" if self.plan is None else self.plan.name
 
-    def free(self) -> None:
-        """Let go of what backward no longer needs."""
-        if self.plan is not None:
-            self.parents = self.saved = None
-
 
 def make_leaf(variable: Variable) -> None:
     """Make `variable` a leaf of the graph: backward will fill its `.grad`."""

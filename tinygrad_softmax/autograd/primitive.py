@@ -30,9 +30,10 @@ from ..backends.dtypes import get_default_dtype, is_floating
 from ..signatures import KEYWORD_ONLY, MISSING, parameters_of
 from .graph import Node, Variable, current_observer, grad_enabled
 from .inputs import PLAIN, WEAK, aligned, explained, on_device, static
-from .rules import RESERVED, add_rule, make_plan
+from .rules import RESERVED, Plan, add_rule, make_plan
 
 PRIMITIVES: list[Primitive] = []  # every primitive, in order of definition
+_ONE, _NEITHER = (True,), (False, False)  # which inputs need a gradient
 
 
 class Primitive(Protocol):
@@ -125,17 +126,18 @@ def primitive(
             f"primitive {name}: its positional parameters are {inputs}; it needs one "
             "or more array inputs, or a single *arrays"
         )
-    op: Any
+    plans: dict[tuple[bool, ...], Plan] = {}
     if variadic or statics or residuals or defaults or len(inputs) > 2:
-        op = _general_call(name, forward, len(inputs), variadic, tuple(defaults))
+        call, extra = _general_call, (0 if variadic else len(inputs), tuple(defaults))
     else:
-        op = (_unary_call if len(inputs) == 1 else _binary_call)(name, forward)
+        call, extra = _unary_call if len(inputs) == 1 else _binary_call, ()
+    op = call(name, forward, plans, differentiable, *extra)
     update_wrapper(op, forward)
     op.__name__, op.forward = name, forward
     op.inputs, op.variadic = tuple(inputs), variadic
     op.statics = {k: v for k, v in statics.items() if v is not MISSING}
     op.static_names, op.residuals = tuple(statics), residuals
-    op.differentiable, op.plans = differentiable, {}
+    op.differentiable, op.plans = differentiable, plans
     op.rules, op.formulas, op.fused_bodies = {}, {}, {}
     op.vjp, op.fused = partial(add_rule, op, False), partial(add_rule, op, True)
     PRIMITIVES.append(op)
@@ -145,7 +147,9 @@ def primitive(
 # -- calling an op: one wrapper for one input, one for two, one for the rest -----------
 
 
-def _unary_call(name: str, forward: Callable) -> Callable:
+def _unary_call(
+    name: str, forward: Callable, plans: dict, differentiable: bool
+) -> Callable:
     def op(x):
         if not isinstance(x, Variable):
             return forward(x)
@@ -157,21 +161,20 @@ def _unary_call(name: str, forward: Callable) -> Callable:
                 out = forward(array)
         except (ValueError, TypeError, IndexError) as error:
             raise explained(error, name, (array,)) from error
-        if x.node is None or not grad_enabled() or not this.differentiable:
-            return _constant(this, x.result_class, out, (array,), {})
+        if x.node is None or not grad_enabled() or not differentiable:
+            return _constant(this, x, out, (array,), {})
         if type(out) is not type(array):
-            out = backend_of(array).asarray(
-                out
-            )  # NumPy returns scalars for 0-d results
-        plan = this.plans.get((True,)) or make_plan(this, (True,))
-        saved = plan.save(array, out=out)
-        return _record(this, x, plan, (x.node,), saved, out, (array,))
+            out = backend_of(array).xp.asarray(out)  # NumPy's scalars of 0-d results
+        plan = plans.get(_ONE) or make_plan(this, _ONE)
+        return _record(x, plan, (x.node,), plan.save(out, array), out, (array,))
 
     this: Any = op
     return op
 
 
-def _binary_call(name: str, forward: Callable) -> Callable:
+def _binary_call(
+    name: str, forward: Callable, plans: dict, differentiable: bool
+) -> Callable:
     def op(a, b):
         if isinstance(a, Variable):
             like, array, node = a, a.array, a.node
@@ -195,42 +198,46 @@ def _binary_call(name: str, forward: Callable) -> Callable:
         except (ValueError, TypeError, IndexError) as error:
             raise explained(error, name, (array, other)) from error
         needs = (node is not None, second is not None)
-        if needs == (False, False) or not grad_enabled() or not this.differentiable:
-            return _constant(this, like.result_class, out, (array, other), {})
+        if needs == _NEITHER or not grad_enabled() or not differentiable:
+            return _constant(this, like, out, (array, other), {})
         if type(out) is not type(like.array):
-            out = backend_of(like.array).asarray(out)
-        plan = this.plans.get(needs) or make_plan(this, needs)
-        saved = plan.save(array, other, out=out)
-        return _record(this, like, plan, (node, second), saved, out, (array, other))
+            out = backend_of(like.array).xp.asarray(out)
+        plan = plans.get(needs) or make_plan(this, needs)
+        saved = plan.save(out, array, other)
+        return _record(like, plan, (node, second), saved, out, (array, other))
 
     this: Any = op
     return op
 
 
 def _general_call(
-    name: str, forward: Callable, arity: int, variadic: bool, defaults: tuple
+    name: str,
+    forward: Callable,
+    plans: dict,
+    differentiable: bool,
+    arity: int,
+    defaults: tuple,
 ) -> Callable:
     def op(*inputs, **statics):
-        if not variadic and len(inputs) < arity:
+        if len(inputs) < arity:
             inputs += defaults[len(defaults) - arity + len(inputs) :]
         for key, value in statics.items():
             if type(value) not in PLAIN:
                 statics[key] = static(name, key, value)
-        like, arrays, nodes = None, [], []
+        like = None
         for x in inputs:
             if isinstance(x, Variable):
-                like = x if like is None else like
-                arrays.append(x.array)
-                nodes.append(x.node)
-            else:
-                arrays.append(x)
-                nodes.append(None)
-        if like is None:
+                like = x
+                break
+        else:
             out = forward(*inputs, **statics)
             return out[0] if this.residuals else out
         kind = type(like.array)
-        if set(map(type, arrays)) != {kind}:
-            arrays = aligned(name, arrays)
+        arrays = [x.array if isinstance(x, Variable) else x for x in inputs]
+        for array in arrays:
+            if type(array) is not kind:
+                arrays = aligned(name, arrays)
+                break
         try:
             if several_devices:
                 out = on_device(name, forward, *arrays, **statics)
@@ -241,51 +248,52 @@ def _general_call(
         residuals = ()
         if this.residuals:
             out, *residuals = out
+        nodes = tuple([x.node if isinstance(x, Variable) else None for x in inputs])
         needs = tuple([node is not None for node in nodes])
-        if True not in needs or not grad_enabled() or not this.differentiable:
-            return _constant(this, like.result_class, out, arrays, statics)
+        if True not in needs or not grad_enabled() or not differentiable:
+            return _constant(this, like, out, arrays, statics)
         if type(out) is not kind:
             out = backend_of(out).asarray(out)  # (to_device: not like.array's)
-        plan = this.plans.get(needs) or make_plan(this, needs)
+        plan = plans.get(needs) or make_plan(this, needs)
         statics.update(zip(this.residuals, residuals, strict=True))
-        saved = plan.save(*((arrays,) if variadic else arrays), out=out, **statics)
-        return _record(this, like, plan, tuple(nodes), saved, out, arrays)
+        saved = plan.save(out, *((arrays,) if this.variadic else arrays), **statics)
+        return _record(like, plan, nodes, saved, out, arrays)
 
     this: Any = op
     return op
 
 
-def _record(op, like, plan, parents, saved, out, inputs) -> Variable:
+def _record(like: Variable, plan: Plan, parents, saved, out, inputs) -> Variable:
     """The result of an op, with its node in the graph."""
     result = like.result_class(out, Node(plan, parents, saved, out))
-    observer = current_observer()
-    if observer is not None:
-        observer.forward(op, inputs, result)
+    if current_observer() is not None:
+        current_observer().forward(plan.op, inputs, result)
     return result
 
 
-def _constant(op, wrap: type[Variable], out, inputs, statics: dict) -> Variable:
+def _constant(op, like: Variable, out, inputs, statics: dict) -> Variable:
     """The result of an op that needs no gradient.
 
     Where integers became floats without a dtype being named, they get the default
     dtype: 1 / tg.tensor([2]) is float32, as tg.tensor([0.5]) is.
     """
-    out = backend_of(out).asarray(out)
-    if is_floating(out.dtype) and statics.get("dtype") is None:
-        default, was_floating = (
-            get_default_dtype(),
-            any(map(_is_floating_array, inputs)),
-        )
-        if not was_floating and out.dtype.itemsize < default.itemsize:
+    if type(out) is not type(like.array):
+        out = backend_of(out).asarray(out)
+    if (
+        out.dtype is not like.array.dtype
+        and is_floating(out.dtype)
+        and statics.get("dtype") is None
+        and not any(map(_is_floating_array, inputs))
+    ):
+        default = get_default_dtype()
+        if out.dtype.itemsize < default.itemsize:
             # NumPy computes exp of an int8 in float16: too coarse to be cast up.
             wide = [x.astype(default) if hasattr(x, "ndim") else x for x in inputs]
             out = op.forward(*wide, **statics)
-        if not was_floating:
-            out = backend_of(out).asarray(out, default)
-    result = wrap(out)
-    observer = current_observer()
-    if observer is not None:
-        observer.forward(op, inputs, result)
+        out = backend_of(out).asarray(out, default)
+    result = like.result_class(out)
+    if current_observer() is not None:
+        current_observer().forward(op, inputs, result)
     return result
 
 

@@ -93,10 +93,10 @@ class Plan:
 
 def make_plan(op: Any, needs: tuple[bool, ...]) -> Plan:
     """The rules that run when the inputs marked in `needs` require a gradient, and a
-    function that picks the values they name: `save(*inputs, out=, static=, ...)`.
+    function that picks the values they name: `save(out, *inputs, static=, ...)`.
 
     The function is compiled from a line of source, once, so that recording costs one
-    call and one tuple: for multiply it is `lambda a, b, *, out: ((b,), (a,))`.
+    call and one tuple: for multiply it is `lambda out, a, b: ((b,), (a,))`.
     """
     rules, picks = [], []
     done: set[tuple] = set()
@@ -128,9 +128,12 @@ def make_plan(op: Any, needs: tuple[bool, ...]) -> Plan:
         }
         values = [_pick(op, each, literal) for each in names + fused_names]
         picks.append("(" + "".join(f"{value}, " for value in values) + ")")
-    names = ("out", *op.static_names, *op.residuals)
-    keywords = ", ".join(f"{k}=_given_[{k!r}]" if k in op.statics else k for k in names)
-    source = f"lambda {', '.join(op.inputs)}, *, {keywords}: ({', '.join(picks)},)"
+    taken = ["out", *op.inputs]
+    if op.static_names or op.residuals:
+        taken.append("*")
+    for key in (*op.static_names, *op.residuals):
+        taken.append(f"{key}=_given_[{key!r}]" if key in op.statics else key)
+    source = f"lambda {', '.join(taken)}: ({', '.join(picks)},)"
     scope = {"_shape_": _shape, "_given_": op.statics}
     plan = Plan(op, tuple(rules), eval(source, scope))  # noqa: S307
     op.plans[needs] = plan

@@ -21,6 +21,8 @@ from .rules import Rule
 
 _fused_call: ContextVar[tuple[Any, bool]] = ContextVar("fused", default=(None, False))
 _deposit = threading.Lock()  # two threads may share a leaf
+_BORROWED, _FRESH, _SUMMED = range(3)  # a pending gradient is somebody else's; nobody
+# else's, so that a leaf may keep it; a sum that the walk made and may add to in place
 
 
 def backward(
@@ -79,7 +81,12 @@ def _root(root: Variable, seed: Any, caller: str) -> tuple[Node, Any, bool]:
                 ".mean(), or give the gradient of its entries, of that shape"
             )
         with there(root.array):
-            return node, backend.xp.ones(node.shape, node.dtype), True
+            one = backend.xp.ones(node.shape, node.dtype)
+            return (
+                node,
+                one if node.shape else one[()],
+                True,
+            )  # NumPy's scalars add fast
     array = seed.array if isinstance(seed, Variable) else seed
     array = backend.asarray(array)
     if array.shape != node.shape or not is_floating(array.dtype):
@@ -109,55 +116,60 @@ class _Walk:
         self.cut = cut
         self.create_graph = create_graph
         self.keep = create_graph if retain_graph is None else retain_graph
-        self.wanted = wanted
+        self.wanted, self.only = wanted, None
         self.roots = list(roots)
         self.unit: Any = None
-        self.heap: list[tuple[int, Node]] = []
-        self.pending: dict[Node, Any] = {}
-        self.summed: set[Node] = set()  # pending array allocated here: add in place
-        self.fresh: set[Node] = set()  # pending array belongs to nobody else: keep it
+        # By minus a node's number, so that the heap gives the youngest first: the node,
+        # the sum of the messages to it, and whose array that is.
+        self.pending: dict[int, list[Any]] = {}
+        self.heap: list[int] = []
 
     def run(self, wrap: type[Variable]) -> list[tuple[Node, Any]]:
         """Walk to the end; the gradients, as Variables, of leaves and wanted nodes."""
         self.wrap = wrap
         self.observer = current_observer()
-        only = None
-        if self.wanted is not None:
+        heap, pending, wanted = self.heap, self.pending, self.wanted
+        if wanted is not None:
             roots = [root for root, _, _ in self.roots]
-            only = _leading_to(roots, self.wanted, self.cut)
+            self.only = _leading_to(roots, wanted, self.cut)
         for node, seed, is_unit in self.roots:
-            if only is None or node in only:
+            if self.only is None or node in self.only:
                 self.unit = seed if is_unit else self.unit
-                self.add(node, self.variable(seed) if self.create_graph else _raw(seed))
+                seed = self.variable(seed) if self.create_graph else _raw(seed)
+                if -node.order in pending:  # given twice
+                    self.accumulate(pending[-node.order], seed)
+                else:
+                    pending[-node.order] = [node, seed, _BORROWED]
+                    heappush(heap, -node.order)
         results = []
         token = _grad_enabled.set(self.create_graph)
         try:
-            while self.heap:
-                node = heappop(self.heap)[1]
-                g = self.pending.pop(node)
+            while heap:
+                node, g, whose = pending.pop(heappop(heap))
                 if node.hooks is not None:
-                    g = self.run_hooks(node, g)
-                if self.wanted is not None:
-                    if node in self.wanted:
-                        results.append((node, self.result(node, g)))
-                        if self.cut or not _leads_on(node, only):
+                    g, whose = self.run_hooks(node, g, whose)
+                if wanted is not None:
+                    if node in wanted:
+                        results.append((node, self.result(g, whose)))
+                        if self.cut or not _leads_on(node, self.only):
                             continue
                 elif node.owner is not None:
-                    results.append((node, self.result(node, g)))
+                    results.append((node, self.result(g, whose)))
                 if node.plan is not None:
-                    self.visit(node, g, only)
+                    self.visit(node, g)
         finally:
             _grad_enabled.reset(token)
         return results
 
-    def visit(self, node: Node, g: Any, only: set[Node] | None) -> None:
+    def visit(self, node: Node, g: Any) -> None:
         """Run the rules of one node and pass their results on."""
-        parents, saved, plan = node.parents, node.saved, node.plan
-        if parents is None or saved is None or plan is None:
+        parents, saved = node.parents, node.saved
+        pending, only = self.pending, self.only
+        if parents is None or saved is None:
             raise _freed(node)
         if self.observer is not None:
             self.observer.before(node)
-        for rule, args in zip(plan.rules, saved):
+        for rule, args in zip(node.plan.rules, saved):
             if only is not None and not any(parents[p] in only for p in rule.positions):
                 continue
             try:
@@ -174,25 +186,28 @@ class _Walk:
             if self.observer is not None:
                 self.observer.backward(node, rule, g, results)
             for position, result in zip(rule.positions, results):
-                parent = parents[position]
+                parent, whose = parents[position], _BORROWED
                 if parent is None or result is None:
                     continue
                 if only is not None and parent not in only:
                     continue
-                fitted = result
-                if (
-                    getattr(result, "shape", None) != parent.shape
-                    or result.dtype is not parent.dtype
-                ):
-                    fitted = self.fit(result, parent, rule)
-                if parent.owner is not None and (
-                    fitted is not result
-                    or self.is_fresh(result, g, args, results, rule)
-                ):
-                    self.fresh.add(parent)
-                self.add(parent, fitted)
+                shape, dtype = node.shape, node.dtype  # g's, which a rule may return
+                if result is not g:
+                    shape = getattr(result, "shape", None)
+                    dtype = getattr(result, "dtype", None)
+                if shape != parent.shape or dtype is not parent.dtype:
+                    result, given = self.fit(result, parent, rule), result
+                    whose = _BORROWED if result is given else _FRESH
+                entry = pending.get(-parent.order)
+                if entry is not None:
+                    self.accumulate(entry, result)
+                    continue
+                if parent.owner is not None and whose is _BORROWED:
+                    whose = self.whose(result, g, args, results, rule)
+                pending[-parent.order] = [parent, result, whose]
+                heappush(self.heap, -parent.order)
         if not self.keep:
-            node.free()
+            node.parents = node.saved = None
 
     def run_fused(self, rule: Rule, g: Any, args: tuple) -> Any:
         """Call a fused body, telling `scaled` what it may do with the residuals."""
@@ -204,32 +219,23 @@ class _Walk:
         finally:
             _fused_call.reset(token)
 
-    def add(self, node: Node, g: Any) -> None:
-        """Add one message to what is pending at a node."""
-        before = self.pending.get(node)
-        if before is None:
-            self.pending[node] = g
-            heappush(self.heap, (-node.order, node))
-        elif self.create_graph:
-            self.pending[node] = add(before, g)
-        elif node in self.summed:
-            before += g
+    def accumulate(self, entry: list[Any], g: Any) -> None:
+        """Add another message: in place from the third on, the sum is the walk's."""
+        if self.create_graph:
+            entry[1] = add(entry[1], g)
+        elif entry[2] is _SUMMED:
+            entry[1] += g
         else:
-            self.pending[node] = before + g
-            if node.shape:  # (a sum of 0-d arrays is a NumPy scalar)
-                self.summed.add(node)
+            entry[1] = entry[1] + g
+            if entry[0].shape:  # (a sum of 0-d arrays is a NumPy scalar)
+                entry[2] = _SUMMED
 
     def fit(self, result: Any, parent: Node, rule: Rule) -> Any:
         """Sum a result that was broadcast, and give it its input's dtype.
 
         This is the one place where a broadcast turns into a sum.
         """
-        try:
-            shape, dtype = result.shape, result.dtype
-        except AttributeError:
-            shape = dtype = None
-        if shape == parent.shape and dtype is parent.dtype:
-            return result
+        shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
         if shape is None or dtype is None or not is_floating(dtype):
             raise TypeError(
                 f"the gradient rule {rule} returned a "
@@ -243,45 +249,46 @@ class _Walk:
                     f"shape {parent.shape}; it must return the input's shape, or a "
                     "shape that the input broadcasts to"
                 )
-            result = sum_to(result, shape=parent.shape)
+            total = sum_to if self.create_graph else sum_to.forward
+            result = total(result, shape=parent.shape)
         return result if dtype == parent.dtype else cast(result, dtype=parent.dtype)
 
-    def is_fresh(
+    def whose(
         self, result: Any, g: Any, args: tuple, results: tuple, rule: Rule
-    ) -> bool:
-        """Whether a leaf may keep a rule's result without a copy.
+    ) -> int:
+        """Whether a leaf may keep a rule's result without a copy (_FRESH).
 
         Only if nobody else holds it: it owns its memory, is none of the values that the
         rule was given, and is returned once. A residual of a node that dies now is
         nobody else's.
         """
         if getattr(result, "base", result) is not None or result is g:
-            return False
+            return _BORROWED
         if rule.several and sum(result is each for each in results) > 1:
-            return False
+            return _BORROWED
         for arg, own in zip(args, rule.residual):
             if result is arg and (self.keep or not own):
-                return False
-        return True
+                return _BORROWED
+        return _FRESH
 
-    def result(self, node: Node, g: Any) -> Any:
+    def result(self, g: Any, whose: int) -> Any:
         """A gradient as it is handed out: a Variable whose array nobody else holds."""
         if isinstance(g, Variable) and g.node is not None:
             return g
         array = _raw(g)
         if not hasattr(array, "__setitem__"):  # NumPy's scalars
             array = backend_of(array).asarray(array)
-        if node not in self.summed and node not in self.fresh:
+        elif whose is _BORROWED:
             array = array.copy()
         return self.wrap(array)
 
-    def run_hooks(self, node: Node, g: Any) -> Any:
+    def run_hooks(self, node: Node, g: Any, whose: int) -> tuple[Any, int]:
         """Show a gradient to the hooks of its tensor, which may replace it.
 
         Where the walk was cut, the walk that asked for it runs them.
         """
         if self.cut and self.wanted is not None and node in self.wanted:
-            return g
+            return g, whose
         for hook in list((node.hooks or {}).values()):
             seen = hook(self.variable(g))
             if seen is None:
@@ -293,12 +300,11 @@ class _Walk:
                     f"{type(seen).__name__} of shape {shape}; it must return None or a "
                     "floating gradient of the tensor's shape"
                 )
-            self.summed.discard(node)  # it is the hook's array now
-            self.fresh.discard(node)
+            whose = _BORROWED  # it is the hook's array now
             g = self.variable(seen) if self.create_graph else _raw(seen)
             if g.dtype != node.dtype:
                 g = cast(g, dtype=node.dtype)
-        return g
+        return g, whose
 
     def variable(self, g: Any) -> Variable:
         """A Variable around a gradient: an array, a scalar, or one already."""
@@ -308,17 +314,17 @@ class _Walk:
 class _WalkOverDevices(_Walk):
     """Where there are several GPUs: each step is done on the one that holds its g."""
 
-    def visit(self, node: Node, g: Any, only: set[Node] | None) -> None:
+    def visit(self, node: Node, g: Any) -> None:
         with there(_raw(g)):
-            super().visit(node, g, only)
+            super().visit(node, g)
 
-    def add(self, node: Node, g: Any) -> None:
+    def accumulate(self, entry: list[Any], g: Any) -> None:
         with there(_raw(g)):
-            super().add(node, g)
+            super().accumulate(entry, g)
 
-    def result(self, node: Node, g: Any) -> Any:
+    def result(self, g: Any, whose: int) -> Any:
         with there(_raw(g)):
-            return super().result(node, g)
+            return super().result(g, whose)
 
 
 def _raw(value: Any) -> Any:

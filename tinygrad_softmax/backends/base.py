@@ -157,10 +157,10 @@ class Backend(WindowKernels, NormKernels):
 
         Several matrices times one are one product of all their rows.
         """
-        if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:
+        if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
             rows = a.reshape(prod(a.shape[:-1]), a.shape[-1])
             return self.matmul(rows, b).reshape(*a.shape[:-1], b.shape[1])
-        if is_half(a.dtype) or is_half(b.dtype):
+        if 2 in (a.itemsize, b.itemsize):  # perhaps float16
             out = self.xp.result_type(a.dtype, b.dtype)
             a = a.astype(working_dtype(a.dtype), copy=False)
             b = b.astype(working_dtype(b.dtype), copy=False)

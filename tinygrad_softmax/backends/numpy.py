@@ -15,7 +15,7 @@ from .numpy_sums import RUN, scatter_add_rows, sum_axes
 from .targets import LabelError, label_error
 
 GELU_BYTES = 128 * 1024  # of x; there are some eight arrays of that size on the way
-WHERE_SIZE = 1 << 11  # elements from which on bits are faster than branches
+WHERE_SIZE = 1 << 10  # elements from which on bits are faster than branches
 BITS = {float16: np.int16, float32: np.int32, float64: np.int64}
 COLUMN_BYTES = 1024 * 1024  # measured best among 256 KB .. 8 MB, 16 to 32 channels
 

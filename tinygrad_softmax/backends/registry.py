@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+)
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,6 +22,7 @@ _cpu = NumpyBackend()
 _by_name: dict[str, Backend] = {"cpu": _cpu}
 _by_type: dict[type, Backend] = {np.ndarray: _cpu}
 several_devices: set[type] = set()  # array types of backends with more than one
+_HERE = nullcontext()
 _SCALARS = (np.generic, bool, int, float)
 _default: ContextVar[str | None] = ContextVar("default_device", default=None)
 
@@ -65,6 +71,8 @@ def _search(array: Any) -> Backend:
 
 def there(array: Any) -> AbstractContextManager:
     """A context in which new arrays are made on the device of `array`."""
+    if not several_devices:
+        return _HERE
     backend = backend_of(array)
     return backend.on(backend.device_of(array))
 

@@ -173,8 +173,10 @@ def where(condition, a, b):
     >>> tg.where(tg.tensor([True, False]), tg.tensor([1.0, 2.0]), 0.0)
     tensor([1., 0.])
     """
-    held = [x for x in (condition, a, b) if hasattr(x, "__setitem__")]
-    return backend_of(held[0] if held else condition).where(condition, a, b)
+    for x in (condition, a, b):
+        if hasattr(x, "__setitem__"):
+            return backend_of(x).where(condition, a, b)
+    return backend_of(condition).where(condition, a, b)
 
 
 @where.vjp("a")

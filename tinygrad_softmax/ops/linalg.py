@@ -21,6 +21,8 @@ def _matmul(a, b):
 @_matmul.vjp("a")
 def _(g, b, a_shape):
     # C = A B gives dA = dC B^T; a vector is a matrix of one row or column.
+    if b.ndim == 2 and len(a_shape) > 1:
+        return _matmul(g, b.T)
     if b.ndim == 1:
         return expand_dims(g, -1) * b
     if len(a_shape) == 1:
@@ -31,6 +33,8 @@ def _(g, b, a_shape):
 @_matmul.vjp("b")
 def _(g, a, b_shape):
     # C = A B gives dB = A^T dC.
+    if a.ndim == 2 == len(b_shape):
+        return _matmul(a.T, g)
     if a.ndim == 1:
         return a * g if len(b_shape) == 1 else expand_dims(a, -1) * expand_dims(g, -2)
     if len(b_shape) > 2:
@@ -53,6 +57,15 @@ def matmul(a, b):
     >>> tg.matmul(tg.tensor([[1.0, 2.0]]), tg.tensor([[3.0], [4.0]]))
     tensor([[11.]])
     """
+    try:
+        return _matmul(*lowered(a, b))
+    except (ValueError, TypeError, AttributeError):
+        _check_product(a, b)
+        raise
+
+
+def _check_product(a: Any, b: Any) -> None:
+    """Say why two inputs have no matrix product, if their shapes are the reason."""
     check_array("matmul", *(x for x in (a, b) if not is_number(x)))
     for x in (a, b):
         if not getattr(x, "ndim", 0):
@@ -67,7 +80,6 @@ def matmul(a, b):
             f"{'only' if b.ndim == 1 else 'last but one'} of the second "
             f"{b.shape[max(-2, -b.ndim)]}; mend: make them equal, perhaps with .T"
         )
-    return _matmul(*lowered(a, b))
 
 
 @primitive(name="einsum")
