@@ -127,11 +127,12 @@ def primitive(
             "or more array inputs, or a single *arrays"
         )
     plans: dict[tuple[bool, ...], Plan] = {}
+    common = name, forward, plans, differentiable
+    op: Any
     if variadic or statics or residuals or defaults or len(inputs) > 2:
-        call, extra = _general_call, (0 if variadic else len(inputs), tuple(defaults))
+        op = _general_call(*common, 0 if variadic else len(inputs), tuple(defaults))
     else:
-        call, extra = _unary_call if len(inputs) == 1 else _binary_call, ()
-    op = call(name, forward, plans, differentiable, *extra)
+        op = (_unary_call if len(inputs) == 1 else _binary_call)(*common)
     update_wrapper(op, forward)
     op.__name__, op.forward = name, forward
     op.inputs, op.variadic = tuple(inputs), variadic

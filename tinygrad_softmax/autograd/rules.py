@@ -128,11 +128,9 @@ def make_plan(op: Any, needs: tuple[bool, ...]) -> Plan:
         }
         values = [_pick(op, each, literal) for each in names + fused_names]
         picks.append("(" + "".join(f"{value}, " for value in values) + ")")
-    taken = ["out", *op.inputs]
-    if op.static_names or op.residuals:
-        taken.append("*")
-    for key in (*op.static_names, *op.residuals):
-        taken.append(f"{key}=_given_[{key!r}]" if key in op.statics else key)
+    kept = (*op.static_names, *op.residuals)
+    taken = ["out", *op.inputs, *(["*"] if kept else [])]
+    taken += [f"{k}=_given_[{k!r}]" if k in op.statics else k for k in kept]
     source = f"lambda {', '.join(taken)}: ({', '.join(picks)},)"
     scope = {"_shape_": _shape, "_given_": op.statics}
     plan = Plan(op, tuple(rules), eval(source, scope))  # noqa: S307

@@ -11,7 +11,7 @@ from .base import Array
 from .dtypes import float16, float32, float64, working_dtype
 from .numpy_norms import layer_norm, layer_norm_grad
 from .numpy_softmax import SoftmaxKernels
-from .numpy_sums import RUN, scatter_add_rows, sum_axes
+from .numpy_sums import FEW, RUN, scatter_add_rows, sum_axes, sum_batch
 from .targets import LabelError, label_error
 
 GELU_BYTES = 128 * 1024  # of x; there are some eight arrays of that size on the way
@@ -33,6 +33,9 @@ class NumpyBackend(SoftmaxKernels):
         if x.dtype.char in "fd" and x.size and axis:
             if axis == (0,) and len(x) <= RUN:
                 return np.add.reduce(x, axis=0, keepdims=keepdims)
+            few = x.ndim == 2 and len(x) <= FEW and x.flags.c_contiguous
+            if axis == (0,) and few:
+                return sum_batch(x)[None] if keepdims else sum_batch(x)
             return sum_axes(x, axis, keepdims)
         return super().sum(x, axis, keepdims)
 

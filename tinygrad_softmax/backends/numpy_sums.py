@@ -16,6 +16,7 @@ import numpy as np
 Array = Any
 
 RUN = 32  # rows that are added in their own dtype; measured best among 16 .. 256
+FEW = 512  # rows that are a batch; from there on runs are as fast
 INDEX_SIZE = 1 << 16  # of a flat index that is made at a time: 512 KB of int64
 
 
@@ -44,6 +45,21 @@ def _stretches(axes: tuple[int, ...]) -> list[tuple[int, int]]:
         else:
             found.append((axis, axis + 1))
     return found
+
+
+def sum_batch(x: Array) -> Array:
+    """The sum over the first axis of a matrix of up to FEW rows.
+
+    Every 16th row first, then the 16 sums: two calls, in which no number goes through
+    more than 16 + FEW / 16 additions. At a batch of 128 that takes half of the time.
+    """
+    n, m = x.shape
+    whole = n - n % 16
+    part = np.add.reduce(x[:whole].reshape(whole // 16, 16 * m), axis=0)
+    total = np.add.reduce(part.reshape(16, m), axis=0)
+    if whole < n:
+        total += np.add.reduce(x[whole:], axis=0)
+    return total
 
 
 def sum_rows(x: Array) -> Array:
