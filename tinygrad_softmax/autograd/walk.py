@@ -81,12 +81,7 @@ def _root(root: Variable, seed: Any, caller: str) -> tuple[Node, Any, bool]:
                 ".mean(), or give the gradient of its entries, of that shape"
             )
         with there(root.array):
-            one = backend.xp.ones(node.shape, node.dtype)
-            return (
-                node,
-                one if node.shape else one[()],
-                True,
-            )  # NumPy's scalars add fast
+            return node, backend.unit(node.shape, node.dtype), True
     array = seed.array if isinstance(seed, Variable) else seed
     array = backend.asarray(array)
     if array.shape != node.shape or not is_floating(array.dtype):

@@ -70,6 +70,10 @@ class Backend(WindowKernels, NormKernels):
         """
         return self.xp.asarray(data, dtype=dtype)
 
+    def unit(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """The gradient that a walk back from a scalar begins with: 1."""
+        return self.xp.ones(shape, dtype)
+
     def pinned(self, array: np.ndarray) -> np.ndarray:
         """The host array, copied to where `upload` can read it while the host goes on.
 

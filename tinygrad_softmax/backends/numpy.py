@@ -28,6 +28,10 @@ class NumpyBackend(SoftmaxKernels):
     column_bytes = COLUMN_BYTES
     array_type = np.ndarray
 
+    def unit(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """NumPy's scalar where it may be one: it is added twenty times as fast."""
+        return np.ones(shape, dtype) if shape else dtype.type(1)
+
     def sum(self, x: Array, axis: tuple[int, ...], keepdims: bool = False) -> Array:
         """The sum over some axes, in blocks: exact over a long batch too."""
         if x.dtype.char in "fd" and x.size and axis:
