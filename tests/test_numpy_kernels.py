@@ -405,7 +405,7 @@ def test_no_helper_is_started_before_it_is_needed():
     assert threads._helpers == []
     FAST.softmax(np.zeros((100_000, 10), np.float32))
     assert len(threads._helpers) == 1
-    assert threads._helpers[0].daemon
+    assert threads._helpers[0].thread.daemon
 
 
 def test_a_backend_can_be_pickled():
