@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from . import buffers
 from .base import Array
 from .dtypes import float16, float32, float64, working_dtype
 from .numpy_norms import layer_norm, layer_norm_grad
@@ -27,6 +28,10 @@ class NumpyBackend(SoftmaxKernels):
     xp = np
     column_bytes = COLUMN_BYTES
     array_type = np.ndarray
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """`np.empty`; a large one may be an earlier result that nobody holds."""
+        return buffers.empty(shape, dtype)
 
     def sum(self, x: Array, axis: tuple[int, ...], keepdims: bool = False) -> Array:
         """The sum over some axes, in blocks: exact over a long batch too."""

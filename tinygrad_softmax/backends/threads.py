@@ -12,7 +12,9 @@ import operator
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context, copy_context
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -100,7 +102,9 @@ def for_each(work: Callable[[int], None], blocks: int, threads: int) -> None:
         except BaseException as error:
             errors.append(error)
 
-    helpers = _idle_helpers(threads - 1)
+    helpers, cpu = _idle_helpers(threads - 1), _current_cpu()
+    for helper in helpers:
+        helper.keep_away_from(cpu)
     tasks = [helper.ask(copy_context(), run) for helper in helpers]
     try:
         run()
@@ -119,7 +123,7 @@ class _Helper:
     """
 
     def __init__(self, name: str) -> None:
-        self.ended = False
+        self.ended, self.kept_away_from = False, -1
         self.tasks: list[Any] = []  # one at most, but for the None that ends it
         self.awake = threading.Lock()
         self.awake.acquire()
@@ -152,11 +156,24 @@ class _Helper:
         self.wake()
         return task
 
+    def keep_away_from(self, cpu: int) -> None:
+        """Wake up on another core than the caller's, if there is one.
+
+        Linux often wakes a thread where its waker runs. On a machine with two cores,
+        one of them idle, the two then took turns for milliseconds.
+        """
+        thread = self.thread.native_id
+        if cpu < 0 or cpu == self.kept_away_from or thread is None:
+            return
+        self.kept_away_from = cpu
+        others = os.sched_getaffinity(0) - {cpu}
+        if others:
+            with suppress(OSError):
+                os.sched_setaffinity(thread, others)
+
     def wake(self) -> None:
-        try:
+        with suppress(RuntimeError):  # woken already, for what was withdrawn
             self.awake.release()
-        except RuntimeError:  # woken already, for what was withdrawn
-            pass
 
     def withdraw_or_wait(self, task: tuple[Any, ...]) -> None:
         """Come back when the task has been run, or before it was begun."""
@@ -170,6 +187,22 @@ class _Helper:
         self.tasks.append(None)
         self.wake()
         self.thread.join()
+
+
+@cache
+def _getcpu() -> Callable[[], int] | None:
+    """The C library's function that tells on which core the calling thread runs."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    import ctypes  # as NumPy does
+
+    return getattr(ctypes.PyDLL(None), "sched_getcpu", None)
+
+
+def _current_cpu() -> int:
+    """The core that the calling thread runs on, or -1."""
+    getcpu = _getcpu()
+    return -1 if getcpu is None else getcpu()
 
 
 def _idle_helpers(number: int) -> list[_Helper]:
