@@ -98,7 +98,7 @@ class NumpyBackend(SoftmaxKernels):
         """One pass where all labels are classes: below 0 they are huge if unsigned."""
         if labels.size and labels.dtype.kind in "iu":
             unsigned = labels.view(f"u{labels.itemsize}")
-            if np.maximum.reduce(unsigned, axis=None) < classes:
+            if unsigned.item(unsigned.argmax()) < classes:
                 if ignore_index is not None and 0 <= ignore_index < classes:
                     return None, ignore_index
                 return None, None

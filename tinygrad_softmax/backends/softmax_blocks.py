@@ -205,9 +205,9 @@ def log_softmax(x: Array, out: Array) -> None:
         return
     d, _, top, _ = _shifted_rows(x, _place_for(x, out))
     e = scratch.array(1, x.shape, d.dtype)
-    np.copyto(e, d)
-    s = _exponentials(e, e.reshape(-1), top)
-    np.subtract(d, np.log1p(s)[:, None], out=out, casting="same_kind")
+    np.exp(d, out=e)
+    e.reshape(-1)[top] = 0.0
+    np.subtract(d, np.log1p(row_sums(e))[:, None], out=out, casting="same_kind")
 
 
 def logsumexp(x: Array, out: Array) -> None:
@@ -278,7 +278,10 @@ def _rows(
     e *= (whole / denominator)[:, None]
     s *= whole
     s /= denominator
-    flat[at] = np.where(at == top, at_label - s, flat[at] - whole)
+    new = flat[at]
+    new -= whole
+    np.putmask(new, at == top, at_label - s)
+    flat[at] = new
     if e is not grad:
         np.copyto(grad, e, casting="same_kind")
     return log_sum, at_label
