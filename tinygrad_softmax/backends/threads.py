@@ -118,7 +118,7 @@ def for_each(work: Callable[[int], None], blocks: int, threads: int) -> None:
 
 
 class _Helper:
-    """A thread that sleeps, on a lock of its own, until it is asked to run something."""
+    """A thread that sleeps on a lock of its own until it is asked to run something."""
 
     def __init__(self, name: str) -> None:
         self.ended, self.kept_away_from = False, -1
