@@ -74,6 +74,10 @@ class Backend(WindowKernels, NormKernels):
         """The gradient that a walk back from a scalar begins with: 1."""
         return self.xp.ones(shape, dtype)
 
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """A result that is about to be written, on the device at hand."""
+        return self.xp.empty(shape, dtype)
+
     def pinned(self, array: np.ndarray) -> np.ndarray:
         """The host array, copied to where `upload` can read it while the host goes on.
 
