@@ -70,6 +70,10 @@ class Backend(WindowKernels, NormKernels):
         """
         return self.xp.asarray(data, dtype=dtype)
 
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """A result that is about to be written, on the device at hand."""
+        return self.xp.empty(shape, dtype)
+
     def pinned(self, array: np.ndarray) -> np.ndarray:
         """The host array, copied to where `upload` can read it while the host goes on.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from . import buffers
 from .base import Array
 from .dtypes import float16, float32, float64, working_dtype
 from .numpy_gelu import gelu
@@ -29,6 +30,10 @@ class NumpyBackend(SoftmaxKernels):
     xp = np
     column_bytes = COLUMN_BYTES
     array_type = np.ndarray
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """`np.empty`; a large one may be an earlier result that nobody holds."""
+        return buffers.empty(shape, dtype)
 
     def sum(self, x: Array, axis: tuple[int, ...], keepdims: bool = False) -> Array:
         """The sum over some axes, in blocks: exact over a long batch too."""
@@ -95,7 +100,7 @@ class NumpyBackend(SoftmaxKernels):
         """One pass where all labels are classes: below 0 they are huge if unsigned."""
         if labels.size and labels.dtype.kind in "iu":
             unsigned = labels.view(f"u{labels.itemsize}")
-            if np.maximum.reduce(unsigned, axis=None) < classes:
+            if unsigned.item(unsigned.argmax()) < classes:
                 if ignore_index is not None and 0 <= ignore_index < classes:
                     return None, ignore_index
                 return None, None

@@ -26,8 +26,9 @@ from ..backends.targets import Targets
 from .arithmetic import where
 from .axes import kept_shape
 from .cross_entropy_checks import check_logits, check_options
+from .elementwise import exp
 from .shaping import expand_dims
-from .softmaxes import _softmax, log_softmax, softmax
+from .softmaxes import _softmax, log_softmax
 
 
 @primitive(name="softmax_cross_entropy", residuals=("grad_logits", "scale"))
@@ -47,7 +48,7 @@ def _cross_entropy(
     scale = mean_scale(targets, reduction, working_dtype(logits.dtype))
     grad_logits = None
     if with_grad:
-        grad_logits = targets.xp.empty(logits.shape, logits.dtype)
+        grad_logits = backend_of(logits).empty(logits.shape, logits.dtype)
     early = early_scale(scale, logits)
     losses = _row_losses(logits, target, targets, axis, grad_logits, early)
     shape = logits.shape[:axis] + logits.shape[axis + 1 :]
@@ -213,7 +214,7 @@ def logits_gradient(
     else:
         u = _dense(logits, target, label_smoothing=label_smoothing, **options)
     logits = where(factor == 0, 0.0, logits)  # an ignored row may hold nan
-    p, top = softmax(logits, axis), _first_max(logits, axis=axis)
+    p, top = exp(log_softmax(logits, axis)), _first_max(logits, axis=axis)
     rest = sum_to(where(top, 0.0, p), shape=kept)
     other = sum_to(where(top, 0.0, u), shape=kept)
     gradient = where(top, p * other - u * rest, p * sum_to(u, shape=kept) - u)
