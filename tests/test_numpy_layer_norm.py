@@ -3,6 +3,8 @@ definition in test_numpy_norms.py."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -30,7 +32,7 @@ def problem(n, width, dtype="float32"):
     return x + x.dtype.type(2.0), g, weight, bias
 
 
-def everything(x, g, weight, bias):
+def everything(x, g, weight, bias) -> Any:
     out, mean, scale = FAST.layer_norm(x, weight, bias, 1e-5)
     return out, mean, scale, *FAST.layer_norm_grad(g, x, weight, mean, scale, ALL)
 
@@ -51,7 +53,7 @@ def test_real_sizes_on_threads(width, dtype):
     wider = "float64" if dtype == "float32" else "longdouble"
     wide = [each.astype(wider) for each in (x, g, weight, bias)]
     plain = PLAIN.layer_norm(wide[0], wide[2], wide[3], 1e-5)
-    grads = PLAIN.layer_norm_grad(wide[1], wide[0], wide[2], *plain[1:], ALL)
+    grads: Any = PLAIN.layer_norm_grad(wide[1], wide[0], wide[2], *plain[1:], ALL)
     epsilon = np.finfo(dtype).eps
     for found, wanted in zip(results[0], (*plain, *grads), strict=True):
         assert found.dtype == dtype
@@ -65,7 +67,8 @@ def test_weight_and_bias_of_a_long_batch_keep_their_digits(rows):
     g = np.full((rows, 2), 0.1, "float32")
     g[:, 1] = np.linspace(-1, 1, rows, dtype="float32")
     _, mean, scale = FAST.layer_norm(x, None, None, 1e-5)
-    _, dweight, dbias = FAST.layer_norm_grad(g, x, None, mean, scale, ALL)
+    found: Any = FAST.layer_norm_grad(g, x, None, mean, scale, ALL)
+    _, dweight, dbias = found
     sums = g.sum(axis=0, dtype="float64")
     sizes = np.abs(g).sum(axis=0, dtype="float64")
     normal = 1.0 / np.sqrt(1.0 + 1e-5)

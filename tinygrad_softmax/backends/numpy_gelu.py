@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from . import threads
+from . import buffers, threads
 
 Array = Any
 
@@ -72,22 +72,24 @@ def gelu(
 
     `plain` does the blocks with infinite or nan elements, or huge ones.
     """
-    flat = np.ascontiguousarray(x).reshape(-1)
-    out = np.empty(flat.shape, x.dtype)
-    slope = np.empty(flat.shape, np.float32) if with_grad else None
+    flat, shape = np.ascontiguousarray(x).reshape(-1), x.shape
+    out = buffers.empty(shape, x.dtype)
+    slope = buffers.empty(shape, np.dtype(np.float32)) if with_grad else None
+    flat_out = out.reshape(-1)
+    flat_slope = None if slope is None else slope.reshape(-1)
     step, number = _cut(flat.size)
 
     def work(i: int) -> None:
         part = slice(i * step, (i + 1) * step)
-        found = None if slope is None else slope[part]
-        if not _block(flat[part], out[part], found):
-            out[part], values = plain(flat[part])
+        found = None if flat_slope is None else flat_slope[part]
+        if not _block(flat[part], flat_out[part], found):
+            flat_out[part], values = plain(flat[part])
             if found is not None:
                 found[...] = values
 
     with np.errstate(all="ignore"):
         threads.for_each(work, -(-flat.size // step), number)
-    return out.reshape(x.shape), None if slope is None else slope.reshape(x.shape)
+    return out, slope
 
 
 def _cut(size: int) -> tuple[int, int]:

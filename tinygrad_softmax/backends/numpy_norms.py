@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import threads
+from . import buffers, threads
 from .numpy_sums import RUN
 
 Array = Any
@@ -116,7 +116,7 @@ def layer_norm(
     """`NormKernels.layer_norm` for float32 and float64, all of one dtype."""
     n, width = x.shape
     share, ones = 1.0 / width, np.ones(width, x.dtype)
-    out = np.empty(x.shape, x.dtype)
+    out = buffers.empty(x.shape, x.dtype)
     mean, scale = np.empty((2, n, 1), x.dtype)
 
     def work(_: int, part: slice) -> None:
@@ -155,7 +155,7 @@ def layer_norm_grad(
     where c = s^2 mean(p * weight); the means are products with weight / C.
     """
     width = x.shape[1]
-    dx = np.empty(x.shape, x.dtype) if needs[0] else None
+    dx = buffers.empty(x.shape, x.dtype) if needs[0] else None
     sums = np.zeros((STRIPES, 2, width), np.float64)
     shares = np.full(width, 1.0, x.dtype) if weight is None else weight
     shares = np.ascontiguousarray(shares * x.dtype.type(1.0 / width))
