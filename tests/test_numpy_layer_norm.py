@@ -97,9 +97,10 @@ def test_buffers_of_numpy_are_put_back():
 
 def test_products_are_too_small_for_threads_of_blas():
     """OpenBLAS starts them for dot products of more than 10,000 elements, and for
-    products of matrices with 2^18 multiplications."""
+    products with 2^18 multiplications, or 9,216 with a vector (its interface/)."""
     assert numpy_norms.DOT <= 10_000
     assert numpy_norms.PRODUCT <= 1 << 18
+    assert numpy_norms.VECTOR < 9216
 
 
 def test_scratch_is_used_again_but_not_kept_if_huge():

@@ -23,6 +23,7 @@ THREADED_BYTES = 512 * 1024  # of x: below, a second thread costs more than it d
 STRIPES = 16  # stretches of blocks whose sums over rows are added up at the end
 DOT = 8192  # elements of a dot product: OpenBLAS starts threads above 10,000
 PRODUCT = 1 << 18  # multiplications in a product: OpenBLAS starts threads above
+VECTOR = 9000  # the same where one side is a vector: 9,216
 UNBUFFERED = range(384, 8193)  # widths for which NumPy's buffers are too large
 BUFFER = 16  # elements: the smallest there can be
 
@@ -95,6 +96,9 @@ def _row_sums(total: Array, shares: Array, x: Array) -> None:
     (A second row of zeros makes a product of it: a vector would be BLAS's to split.)
     """
     n, width = x.shape
+    if x.size <= VECTOR:  # the fewest calls
+        total += np.matmul(shares.T.astype(np.float64), x.astype(np.float64))[0]
+        return
     whole, rest = divmod(n, RUN)
     pairs = np.zeros((whole + 1, 2, RUN), x.dtype)
     pairs[:whole, 0] = shares[: n - rest].reshape(whole, RUN)
