@@ -214,6 +214,10 @@ class Backend(WindowKernels, NormKernels):
             return function(x.astype("float32")).astype(x.dtype)
         return function(x.astype("float64"))
 
+    def elementwise(self, function: Any, *arrays: Array) -> Array:
+        """function(xp, *arrays), which does to every element the same."""
+        return function(self.xp, *arrays)
+
     def gelu(self, x: Array, approximate: str, with_grad: bool) -> tuple[Array, Any]:
         """x times the normal distribution function of x, and its slope or None."""
         return gelu(self, x, approximate, with_grad)

@@ -1,44 +1,134 @@
-"""Layer normalisation on the CPU: block by block of rows, so that what is made on the
-way stays in the cache. Each block is written where the result is wanted.
+"""Layer normalisation on the CPU: block by block of rows, on several threads.
+
+What is made on the way stays in the cache, and each block is written where the result
+is wanted. Sums along a row are dot products; sums over rows are products with runs of
+`RUN` rows, added up in float64. Both are too small for BLAS to start threads.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .numpy_sums import sum_rows
+from . import buffers, threads
+from .numpy_sums import RUN
 
 Array = Any
 
 BLOCK_BYTES = 512 * 1024  # of x; measured best among 64 KB .. 1 MB
+THREADED_BYTES = 512 * 1024  # of x: below, a second thread costs more than it does
+STRIPES = 16  # stretches of blocks whose sums over rows are added up at the end
+DOT = 8192  # elements of a dot product: OpenBLAS starts threads above 10,000
+PRODUCT = 1 << 18  # multiplications in a product: OpenBLAS starts threads above
+VECTOR = 9000  # the same where one side is a vector: 9,216
+UNBUFFERED = range(384, 8193)  # widths for which NumPy's buffers are too large
+BUFFER = 16  # elements: the smallest there can be
 
 
-def blocks(x: Array) -> list[slice]:
-    """Stretches of the rows of x, each as large as stays in the cache."""
-    step = max(1, BLOCK_BYTES // max(1, x.shape[1] * x.itemsize))
-    return [slice(start, start + step) for start in range(0, len(x), step)]
+class _Scratch(threading.local):
+    """Two arrays that a thread uses again and again: fresh ones cost page faults."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Any, Array] = {}
+
+    def pair(self, x: Array) -> Array:
+        """Of shape (2, *x.shape), with what its last user left."""
+        size = 2 * x.size
+        found = self.kept.get(x.dtype)
+        if found is None or found.size < size:
+            found = np.empty(size, x.dtype)
+            if found.nbytes <= 4 * BLOCK_BYTES:
+                self.kept[x.dtype] = found
+        return found[:size].reshape(2, *x.shape)
+
+
+scratch = _Scratch()
+
+
+def _by_stripes(work: Callable[[int, slice], None], x: Array) -> int:
+    """Call work(stripe, rows) for the blocks of x; how many stripes there are.
+
+    The blocks of a stripe are done one after the other. What they are depends on the
+    array alone, so that the digits don't depend on the number of threads.
+    """
+    step = max(1, BLOCK_BYTES // (x.shape[1] * x.itemsize))
+    blocks, number = -(-len(x) // step), 1
+    if x.nbytes >= THREADED_BYTES:
+        number = threads.get_num_threads()
+        blocks += blocks % 2  # two threads have as much to do
+        step = -(-len(x) // blocks)
+        blocks = -(-len(x) // step)
+    each = -(-blocks // STRIPES)
+    # Beside one number for each row, NumPy copies a row that is shorter than its buffer
+    # and the number as often: that would be half of the time of a subtraction.
+    narrow_buffer = x.size > DOT and x.shape[1] in UNBUFFERED
+
+    def stripe(i: int) -> None:
+        size = np.setbufsize(BUFFER) if narrow_buffer else None
+        try:
+            for j in range(i * each, min(blocks, (i + 1) * each)):
+                work(i, slice(j * step, (j + 1) * step))
+        finally:
+            if size is not None:
+                np.setbufsize(size)
+
+    stripes = -(-blocks // each)
+    threads.for_each(stripe, stripes, number)
+    return stripes
+
+
+def _dots(a: Array, b: Array) -> Array:
+    """The products of the rows of a with those of b, or with b; shape (n, 1)."""
+    width = a.shape[1]
+    if width <= DOT:
+        return np.vecdot(a, b)[:, None]
+    parts = [slice(start, start + DOT) for start in range(0, width, DOT)]
+    sums = [np.vecdot(a[:, part], b[..., part]) for part in parts]
+    return np.add.reduce(sums, axis=0)[:, None]
+
+
+def _row_sums(total: Array, shares: Array, x: Array) -> None:
+    """total += shares @ x, for shares (n, 1) and x (n, C): by runs of rows, in float64.
+
+    (A second row of zeros makes a product of it: a vector would be BLAS's to split.)
+    """
+    n, width = x.shape
+    if x.size <= VECTOR:  # the fewest calls
+        total += np.matmul(shares.T.astype(np.float64), x.astype(np.float64))[0]
+        return
+    whole, rest = divmod(n, RUN)
+    pairs = np.zeros((whole + 1, 2, RUN), x.dtype)
+    pairs[:whole, 0] = shares[: n - rest].reshape(whole, RUN)
+    pairs[whole, 0, :rest] = shares[n - rest :, 0]
+    step = PRODUCT // (2 * RUN)
+    for start in range(0, width, step):
+        part = slice(start, min(width, start + step))
+        runs = x[: n - rest, part].reshape(whole, RUN, part.stop - start)
+        sums = np.matmul(pairs[:whole], runs)[:, 0].astype(np.float64)
+        total[part] += np.add.reduce(sums, axis=0)
+        if rest:
+            last = np.matmul(pairs[whole, :, :rest], x[n - rest :, part])[0]
+            total[part] += last.astype(np.float64)
 
 
 def layer_norm(
     x: Array, weight: Array | None, bias: Array | None, eps: float
 ) -> tuple[Array, Array, Array]:
     """`NormKernels.layer_norm` for float32 and float64, all of one dtype."""
-    n, share = len(x), 1.0 / x.shape[1]
-    out = np.empty(x.shape, x.dtype)
+    n, width = x.shape
+    share, ones = 1.0 / width, np.ones(width, x.dtype)
+    out = buffers.empty(x.shape, x.dtype)
     mean, scale = np.empty((2, n, 1), x.dtype)
-    parts = blocks(x)
-    scratch = np.empty(x[parts[0]].shape, x.dtype)
-    for part in parts:
-        rows = np.ascontiguousarray(x[part])  # NumPy sums these pairwise
+
+    def work(_: int, part: slice) -> None:
+        rows = np.ascontiguousarray(x[part])
         y, m, s = out[part], mean[part], scale[part]
-        np.add.reduce(rows, axis=1, keepdims=True, out=m)
-        m *= share
+        np.multiply(_dots(rows, ones), share, out=m)
         np.subtract(rows, m, out=y)
-        squares = np.multiply(y, y, out=scratch[: len(rows)])
-        np.add.reduce(squares, axis=1, keepdims=True, out=s)
-        s *= share
+        np.multiply(_dots(y, y), share, out=s)
         s += eps
         np.sqrt(s, out=s)
         np.divide(1.0, s, out=s)
@@ -47,6 +137,8 @@ def layer_norm(
             y *= weight
         if bias is not None:
             y += bias
+
+    _by_stripes(work, x)
     return out, mean, scale
 
 
@@ -60,40 +152,39 @@ def layer_norm_grad(
 ) -> tuple[Array | None, Array | None, Array | None]:
     """`NormKernels.layer_norm_grad` for float32 and float64, all of one dtype.
 
-    With p = g * normal the sums over a row are products, h = g @ weight and p @ weight.
+    With y = x - mean, p = g * y and the scale s, it is
+
+        dweight = s @ p,    dx = (g * weight - c y - mean(g * weight)) s
+
+    where c = s^2 mean(p * weight); the means are products with weight / C.
     """
     width = x.shape[1]
-    dx = np.empty(x.shape, x.dtype) if needs[0] else None
-    dweight, dbias = np.zeros((2, width), np.float64)
+    dx = buffers.empty(x.shape, x.dtype) if needs[0] else None
+    sums = np.zeros((STRIPES, 2, width), np.float64)
     shares = np.full(width, 1.0, x.dtype) if weight is None else weight
-    shares = shares * x.dtype.type(1.0 / width)
-    parts = blocks(x)
-    normals = np.empty(x[parts[0]].shape, x.dtype)
-    products = np.empty_like(normals)
-    for part in parts:
-        rows, some = x[part], np.ascontiguousarray(g[part])
-        normal, product = normals[: len(rows)], products[: len(rows)]
+    shares = np.ascontiguousarray(shares * x.dtype.type(1.0 / width))
+
+    def work(stripe: int, part: slice) -> None:
+        rows, some, s = x[part], np.ascontiguousarray(g[part]), scale[part]
+        y, p = scratch.pair(rows)
         if needs[0] or needs[1]:
-            np.subtract(rows, mean[part], out=normal)
-            normal *= scale[part]
-            np.multiply(some, normal, out=product)
+            np.subtract(rows, mean[part], out=y)
+            np.multiply(some, y, out=p)
         if needs[1]:
-            dweight += sum_rows(product[None])[0]
+            _row_sums(sums[stripe, 0], s, p)
         if needs[2]:
-            dbias += sum_rows(some[None])[0]
+            _row_sums(sums[stripe, 1], np.ones_like(s), some)
         if dx is None:
-            continue
-        normal *= np.matmul(product, shares)[:, None]
-        y = dx[part]
-        if weight is None:
-            np.subtract(some, normal, out=y)
-        else:
-            np.multiply(some, weight, out=y)
-            y -= normal
-        y -= np.matmul(some, shares)[:, None]
-        y *= scale[part]
-    return (
-        dx,
-        dweight.astype(x.dtype) if needs[1] else None,
-        dbias.astype(x.dtype) if needs[2] else None,
-    )
+            return
+        c = _dots(p, shares)
+        c *= s
+        c *= s
+        y *= c
+        y += _dots(some, shares)
+        d = dx[part]
+        np.subtract(some if weight is None else np.multiply(some, weight, out=d), y, d)
+        d *= s
+
+    stripes = _by_stripes(work, x)
+    dweight, dbias = np.add.reduce(sums[:stripes], axis=0).astype(x.dtype)
+    return dx, dweight if needs[1] else None, dbias if needs[2] else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from ..autograd import is_grad_enabled, primitive, scaled
-from ..backends import backend_of, namespace
+from ..backends import activations, backend_of, namespace
 from ..backends.gelus import FLAT, TANH_CUBIC, TANH_SCALE
 from .arithmetic import _clip, where
 from .elementwise import TWO_OVER_SQRT_PI, erfc, exp
@@ -22,10 +22,7 @@ def sigmoid(x):
     >>> tg.sigmoid(tg.tensor([0.0, 100.0]))
     tensor([0.5, 1. ])
     """
-    xp = namespace(x)
-    # 1 where x is positive, else e^x: faster than `where`, which has to branch.
-    numerator = xp.exp(xp.minimum(x, 0))
-    return numerator / (1.0 + xp.exp(-xp.abs(x)))
+    return backend_of(x).elementwise(activations.sigmoid, x)
 
 
 @sigmoid.vjp("x")
@@ -40,8 +37,7 @@ def softplus(x):
     >>> tg.softplus(tg.tensor([0.0, 100.0]))
     tensor([  0.6931472, 100.       ])
     """
-    xp = namespace(x)
-    return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
+    return backend_of(x).elementwise(activations.softplus, x)
 
 
 @softplus.vjp("x")
@@ -115,12 +111,17 @@ def silu(x):
     >>> tg.silu(tg.tensor([-1.0, 3.0]))
     tensor([-0.26894143,  2.8577225 ])
     """
-    return x * sigmoid(x)
+    return backend_of(x).elementwise(activations.silu, x)
 
 
 @silu.vjp("x")
 def _(g, x):
     return g * (sigmoid(x) * (1.0 + x * sigmoid(-x)))
+
+
+@silu.fused("x")
+def _(g, x):
+    return backend_of(x).elementwise(activations.silu_grad, g, x)
 
 
 @primitive(name="gelu", residuals=("slope",))
