@@ -9,6 +9,7 @@ import numpy as np
 
 from .base import Array
 from .dtypes import float16, float32, float64, working_dtype
+from .numpy_convolutions import NumpyConvolutions
 from .numpy_norms import layer_norm, layer_norm_grad
 from .numpy_softmax import SoftmaxKernels
 from .numpy_sums import RUN, scatter_add_rows, sum_axes
@@ -17,15 +18,13 @@ from .targets import LabelError, label_error
 GELU_BYTES = 128 * 1024  # of x; there are some eight arrays of that size on the way
 WHERE_SIZE = 1 << 11  # elements from which on bits are faster than branches
 BITS = {float16: np.int16, float32: np.int32, float64: np.int64}
-COLUMN_BYTES = 1024 * 1024  # measured best among 256 KB .. 8 MB, 16 to 32 channels
 
 
-class NumpyBackend(SoftmaxKernels):
+class NumpyBackend(NumpyConvolutions, SoftmaxKernels):
     """Arrays in host memory, computed by NumPy."""
 
     name = "cpu"
     xp = np
-    column_bytes = COLUMN_BYTES
     array_type = np.ndarray
 
     def sum(self, x: Array, axis: tuple[int, ...], keepdims: bool = False) -> Array:
