@@ -194,7 +194,7 @@ class NumpyConvolutions(ConvolutionKernels):
                     found = _Columns(few, window, here, begin, kind, joined)
                     left = found.array.reshape(len(seen), groups, -1, right.shape[2])
                     made = np.empty((*left.shape[:3], rows), kind)
-                    _multiply(left, right, made)
+                    _multiply(left, right, made, LIMIT // 2)  # measured
                     found.close()
                     total = totals[lane, :, first : first + step]
                     total += np.add.reduce(made, axis=0).reshape(total.shape)
@@ -298,17 +298,17 @@ class _Columns:
         give_back(*self.buffers)
 
 
-def _multiply(a: Array, b: Array, out: Array) -> None:
-    """a @ b into `out`; with a small a or b, by products up to LIMIT.
+def _multiply(a: Array, b: Array, out: Array, limit: int = LIMIT) -> None:
+    """a @ b into `out`; with a small a or b, by products up to `limit`.
 
     Those are one call's, too: NumPy goes over them without the interpreter's lock.
     """
     rows, depth, columns = a.shape[-2], a.shape[-1], b.shape[-1]
     if rows > columns:
         turned = (each.swapaxes(-1, -2) for each in (b, a, out))
-        _multiply(*turned)
+        _multiply(*turned, limit)
         return
-    width = max(1, LIMIT // (rows * depth))
+    width = max(1, limit // (rows * depth))
     if width >= columns or rows * depth > SMALL:
         np.matmul(a, b, out=out)
         return
