@@ -50,9 +50,7 @@ class NumpyBackend(NumpyConvolutions, NumpyPooling, SoftmaxKernels):
         bits = BITS.get(getattr(a, "dtype", None))
         if bits is None or type(b) is not float or b or copysign(1.0, b) < 0.0:
             return np.where(condition, a, b)
-        chosen = condition.astype(bits)
-        into = chosen if chosen.shape == a.shape else None
-        return np.multiply(chosen, a.view(bits), out=into).view(a.dtype)
+        return np.multiply(condition, a.view(bits)).view(a.dtype)
 
     def scatter_add(self, out: Array, index: Any, values: Array) -> None:
         """`out[index] += values` in place; rows of a matrix four times faster."""

@@ -83,7 +83,7 @@ class NumpyConvolutions(ConvolutionKernels):
             made = target
             if target.dtype != w.dtype:
                 made = np.empty(target.shape, w.dtype)
-            _multiply(w, columns, made)
+            _multiply(w, columns, made, LIMIT)
             seen.close()
             if shifts is not None:
                 made += shifts
@@ -139,7 +139,7 @@ class NumpyConvolutions(ConvolutionKernels):
             left = left.reshape(len(left), outputs, -1).swapaxes(1, 2)
             right = right.astype(w.dtype, copy=False)
             made = np.empty((*right.shape[:2], left.shape[1], right.shape[3]), w.dtype)
-            _multiply(left, right, made)
+            _multiply(left, right, made, LIMIT)
             places = slice(begin * width, end * width)
             target = out[some, places]
             made = made.reshape(*target.shape[:2], size, *positions)
@@ -168,7 +168,9 @@ class NumpyConvolutions(ConvolutionKernels):
         most = self.column_bytes if small else 4 * self.column_bytes
         channel = groups * window.size * band * inner * kind.itemsize
         samples = (
-            RUN // places if joined else max(1, min(RUNS, most // channel // share))
+            max(1, RUN // places)
+            if joined
+            else max(1, min(RUNS, most // channel // share))
         )
         step = min(share, max(1, most // (channel * samples)))
         step = -(-share // -(-share // step))  # channels, all about as many
@@ -298,7 +300,7 @@ class _Columns:
         give_back(*self.buffers)
 
 
-def _multiply(a: Array, b: Array, out: Array, limit: int = LIMIT) -> None:
+def _multiply(a: Array, b: Array, out: Array, limit: int) -> None:
     """a @ b into `out`; with a small a or b, by products up to `limit`.
 
     Those are one call's, too: NumPy goes over them without the interpreter's lock.
@@ -308,7 +310,7 @@ def _multiply(a: Array, b: Array, out: Array, limit: int = LIMIT) -> None:
         turned = (each.swapaxes(-1, -2) for each in (b, a, out))
         _multiply(*turned, limit)
         return
-    width = max(1, limit // (rows * depth))
+    width = limit // max(1, rows * depth) or 1
     if width >= columns or rows * depth > SMALL:
         np.matmul(a, b, out=out)
         return

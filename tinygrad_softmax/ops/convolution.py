@@ -20,13 +20,14 @@ from __future__ import annotations
 
 from ..autograd import primitive
 from ..backends import backend_of
+from .reductions import sum
 
 
 @primitive
-def convolution(x, weight, *, window, positions, groups):
-    """The products of the weight with every window of x."""
+def convolution(x, weight, bias=None, *, window, positions, groups):
+    """The products of the weight with every window of x, plus the bias (O,)."""
     kernel = backend_of(x).convolution
-    return kernel(x, weight, None, window, positions, groups)
+    return kernel(x, weight, bias, window, positions, groups)
 
 
 @primitive
@@ -50,6 +51,11 @@ def _(g, x_shape, weight, window, groups):
 @convolution.vjp("weight")
 def _(g, x, window, groups):
     return kernel_correlation(x, g, window=window, groups=groups)
+
+
+@convolution.vjp("bias")
+def _(g):
+    return sum(g, axis=(0, *range(2, g.ndim)))
 
 
 @transposed_convolution.vjp("y")
