@@ -307,8 +307,8 @@ def _multiply(a: Array, b: Array, out: Array, limit: int) -> None:
     """
     rows, depth, columns = a.shape[-2], a.shape[-1], b.shape[-1]
     if rows > columns:
-        turned = (each.swapaxes(-1, -2) for each in (b, a, out))
-        _multiply(*turned, limit)
+        first, second, into = (each.swapaxes(-1, -2) for each in (b, a, out))
+        _multiply(first, second, into, limit)
         return
     width = limit // max(1, rows * depth) or 1
     if width >= columns or rows * depth > SMALL:

@@ -44,10 +44,8 @@ class NumpyPooling(WindowKernels):
             _largest(frame, window.parts(positions), target, found, first)
             # Only where a nan came through does the order of comparisons matter.
             if found is not None and np.isnan(np.max(target)):
-                part = rows[some]
-                found[...] = super(NumpyPooling, self).window_max(
-                    part, window, positions
-                )[1]
+                plain = super(NumpyPooling, self).window_max
+                found[...] = np.asarray(plain(rows[some], window, positions)[1])
 
         _by_samples(work, rows)
         shape = (*x.shape[:2], *positions)
