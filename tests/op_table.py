@@ -876,11 +876,14 @@ def products_of(name, *, shapes, given):
         cases.append(case(*(x_w_y[each] for each in shapes), **options))
     cube = form((1,) * 3, (1, 0, 0), (1,) * 3)
     if name == "convolution":
-        cases.append(
+        cases += [
             case(
                 (1, 1, 2, 2, 1), (1, 1, 2, 1, 1), positions=(3, 2, 1), groups=1, **cube
-            )
-        )
+            ),
+            case(
+                (2, 2, 4), (2, 1, 2), (2,), positions=(3,), groups=2, **FORMS["plain"]
+            ),
+        ]
     return products(
         name,
         getattr(windows, name),

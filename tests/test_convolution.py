@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn
-from tinygrad_softmax.backends import backend_of
+from tinygrad_softmax.backends import Backend, backend_of
 from tinygrad_softmax.backends.windows import Window
 from tinygrad_softmax.ops import pooling
 from tinygrad_softmax.testing import check_grads
@@ -153,15 +153,17 @@ def test_blocks_change_nothing(size, device, monkeypatch):
 def test_columns_are_made_in_blocks(monkeypatch):
     """1 KiB of columns a sample (4 channels, 4 elements, 8 places): 3 of 7 samples."""
     seen = []
-    backend = type(backend_of(np.ones(1)))
-    monkeypatch.setattr(backend, "column_bytes", 3500)
-    im2col = backend.im2col
+    im2col = Backend.im2col
+    monkeypatch.setattr(Backend, "column_bytes", 3500)
     monkeypatch.setattr(
-        backend,
+        Backend,
         "im2col",
         lambda self, x, *rest: seen.append(len(x)) or im2col(self, x, *rest),
     )
-    F.conv1d(np.ones((7, 4, 11)), np.ones((2, 4, 4)))
+    window = Window((4,), (1,), (0,), (1,))
+    Backend().convolution(
+        np.ones((7, 4, 11)), np.ones((2, 4, 4)), None, window, (8,), 1
+    )
     assert seen == [3, 3, 1]
 
 

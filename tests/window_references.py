@@ -41,8 +41,10 @@ def _channels(weight_shape: Lengths, groups: int) -> Iterator[tuple[int, int, in
             yield o, c, o // (outputs // groups) * inputs + c
 
 
-def convolution(x, weight, positions, groups=1, **form):
+def convolution(x, weight, bias=None, *, positions, groups=1, **form):
     y = np.zeros((len(x), len(weight), *positions))
+    if bias is not None:
+        y += bias.reshape((-1,) + (1,) * len(positions))
     for p, _, k, at in places(weight.shape[2:], positions, x.shape[2:], **form):
         for o, c, channel in _channels(weight.shape, groups):
             y[(slice(None), o, *p)] += (

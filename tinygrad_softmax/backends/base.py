@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 
 from . import special
+from .convolutions import ConvolutionKernels
 from .dtypes import is_half, working_dtype
 from .gelus import gelu
 from .norms import NormKernels
 from .targets import LabelError, Targets, label_error
-from .windows import WindowKernels
 
 Array = Any  # an array of some backend: numpy.ndarray, cupy.ndarray, ...
 
 
-class Backend(WindowKernels, NormKernels):
+class Backend(ConvolutionKernels, NormKernels):
     """Where arrays live, and the loops worth doing by hand.
 
     Subclass it, set `name` (the device string) and `xp` (a namespace with NumPy's

@@ -173,11 +173,7 @@ def _convolved(
         groups=groups,
     )
     input, weight, bias = lowered(input, weight, bias)
-    return on_a_batch(
-        input,
-        axes,
-        lambda x: _plus(convolution(x, weight, **options), bias, axes),
-    )
+    return on_a_batch(input, axes, lambda x: convolution(x, weight, bias, **options))
 
 
 def _transposed(
