@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import special
+from .attention import AttentionKernels
 from .dtypes import is_half, working_dtype
 from .gelus import gelu
 from .norms import NormKernels
@@ -25,7 +26,7 @@ from .windows import WindowKernels
 Array = Any  # an array of some backend: numpy.ndarray, cupy.ndarray, ...
 
 
-class Backend(WindowKernels, NormKernels):
+class Backend(WindowKernels, NormKernels, AttentionKernels):
     """Where arrays live, and the loops worth doing by hand.
 
     Subclass it, set `name` (the device string) and `xp` (a namespace with NumPy's

@@ -9,6 +9,7 @@ import numpy as np
 
 from .base import Array
 from .dtypes import float16, float32, float64, working_dtype
+from .numpy_attention import attention, attention_grad
 from .numpy_norms import layer_norm, layer_norm_grad
 from .numpy_softmax import SoftmaxKernels
 from .numpy_sums import RUN, scatter_add_rows, sum_axes
@@ -60,6 +61,37 @@ class NumpyBackend(SoftmaxKernels):
         integers = isinstance(key, np.ndarray) and key.dtype.kind in "iu"
         if not integers or not scatter_add_rows(out, key, values):
             super().scatter_add(out, index, values)
+
+    def attention(
+        self,
+        query: Array,
+        key: Array,
+        value: Array,
+        scale: float,
+        causal: bool,
+        with_grad: bool,
+    ) -> tuple[Array, Array | None]:
+        """The reference kernel, a few heads at a time."""
+        if _one_dtype(query, key, value):
+            return attention(query, key, value, scale, causal, with_grad)
+        return super().attention(query, key, value, scale, causal, with_grad)
+
+    def attention_grad(
+        self,
+        g: Array,
+        query: Array,
+        key: Array,
+        value: Array,
+        weights: Array,
+        scale: float,
+        causal: bool,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """The reference kernel, a few heads at a time."""
+        arrays = query, key, value, weights
+        if _one_dtype(*arrays) and _one_dtype(query, g):
+            return attention_grad(g, *arrays, scale, causal, needs)
+        return super().attention_grad(g, *arrays, scale, causal, needs)
 
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
