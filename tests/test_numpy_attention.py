@@ -96,8 +96,9 @@ def test_only_what_is_needed_is_computed():
 
 @pytest.mark.parametrize("shape", [((16, 4), 64, 64, 32), ((2, 2), 300, 300, 8)])
 def test_threads_change_no_digit(shape):
-    arrays, before = inputs(*shape, "float32", heads_beside=True), tg.get_num_threads()
-    found = []
+    lead, length, keys, width = shape
+    arrays = inputs(lead, length, keys, width, "float32", heads_beside=True)
+    before, found = tg.get_num_threads(), []
     try:
         for number in (1, 2, 3):
             tg.set_num_threads(number)
