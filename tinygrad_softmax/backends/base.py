@@ -93,6 +93,10 @@ class Backend(WindowKernels, NormKernels, AttentionKernels):
         """
         return np.asarray(array)
 
+    def workers(self, nbytes: int) -> int:
+        """How many threads of the host should share work on so many bytes."""
+        return 1
+
     def synchronize(self) -> None:
         """Wait until the device has done what was asked of it."""
 

@@ -14,8 +14,10 @@ from .numpy_norms import layer_norm, layer_norm_grad
 from .numpy_softmax import SoftmaxKernels
 from .numpy_sums import RUN, scatter_add_rows, sum_axes
 from .targets import LabelError, label_error
+from .threads import get_num_threads
 
 GELU_BYTES = 128 * 1024  # of x; there are some eight arrays of that size on the way
+THREADED_BYTES = 1 << 21  # from which on it pays to wake a thread
 WHERE_SIZE = 1 << 11  # elements from which on bits are faster than branches
 BITS = {float16: np.int16, float32: np.int32, float64: np.int64}
 COLUMN_BYTES = 1024 * 1024  # measured best among 256 KB .. 8 MB, 16 to 32 channels
@@ -28,6 +30,10 @@ class NumpyBackend(SoftmaxKernels):
     xp = np
     column_bytes = COLUMN_BYTES
     array_type = np.ndarray
+
+    def workers(self, nbytes: int) -> int:
+        """All threads that kernels may use, from 2 MB on."""
+        return get_num_threads() if nbytes >= THREADED_BYTES else 1
 
     def sum(self, x: Array, axis: tuple[int, ...], keepdims: bool = False) -> Array:
         """The sum over some axes, in blocks: exact over a long batch too."""
