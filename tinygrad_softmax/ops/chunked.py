@@ -53,14 +53,16 @@ def _through_chunks(x, weight, bias, targets: Targets, chunk, needs, scale, rows
     dx = xp.empty_like(x) if needs[0] else None
     dw = xp.zeros(w.shape, work) if needs[1] else None
     db = xp.zeros(w.shape[0], work) if needs[2] else None
-    buffer = xp.empty((min(chunk, n), w.shape[0]), work) if any(needs) else None
+    change = xp.empty(w.shape, work) if needs[1] else None
+    # Fresh memory for each chunk would cost page faults, as much as its arithmetic.
+    buffers = xp.empty((1 + any(needs), min(chunk, n), w.shape[0]), work)
     for start in range(0, n, chunk):
         part = slice(start, min(start + chunk, n))
         some = x[part].astype(work, copy=False)
-        logits = some @ w.T
+        logits = xp.matmul(some, w.T, out=buffers[0, : len(some)])
         if b is not None:
             logits += b
-        g = None if buffer is None else buffer[: len(some)]
+        g = buffers[1, : len(some)] if any(needs) else None
         losses[part] = backend.softmax_cross_entropy(logits, targets[part], g, scale)
         if g is None:
             continue
@@ -69,7 +71,7 @@ def _through_chunks(x, weight, bias, targets: Targets, chunk, needs, scale, rows
         if dx is not None:
             dx[part] = g @ w
         if dw is not None:
-            dw += g.T @ some
+            dw += xp.matmul(g.T, some, out=change)
         if db is not None:
             db += g.sum(axis=0)
     return _Sums(losses, dx, dw, db)
