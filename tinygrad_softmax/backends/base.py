@@ -188,8 +188,16 @@ class Backend(WindowKernels, NormKernels, AttentionKernels):
         return self.xp.where(condition, a, b)
 
     def scatter_add(self, out: Array, index: Any, values: Array) -> None:
-        """`out[index] += values` in place; an element named twice gets both."""
-        self.xp.add.at(out, index, values)
+        """`out[index] += values` in place; an element named twice gets both.
+
+        16-bit floats add up in float32, and are rounded once.
+        """
+        if is_half(out.dtype):
+            wide = out.astype(working_dtype(out.dtype))
+            self.scatter_add(wide, index, self.xp.asarray(values, wide.dtype))
+            out[...] = wide
+        else:
+            self.xp.add.at(out, index, values)
 
     def erf(self, x: Array) -> Array:
         """2/sqrt(pi) times the integral of exp(-t^2) from 0 to x."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .base import Array
-from .dtypes import float16, float32, float64, working_dtype
+from .dtypes import float16, float32, float64, is_half, working_dtype
 from .numpy_attention import attention, attention_grad
 from .numpy_norms import layer_norm, layer_norm_grad
 from .numpy_softmax import SoftmaxKernels
@@ -65,7 +65,7 @@ class NumpyBackend(SoftmaxKernels):
         """`out[index] += values` in place; rows of a matrix four times faster."""
         key = index[0] if isinstance(index, tuple) and len(index) == 1 else index
         integers = isinstance(key, np.ndarray) and key.dtype.kind in "iu"
-        if not integers or not scatter_add_rows(out, key, values):
+        if not integers or is_half(out.dtype) or not scatter_add_rows(out, key, values):
             super().scatter_add(out, index, values)
 
     def attention(
