@@ -188,7 +188,7 @@ def linear_cross_entropy(
     weight: (C, D), bias: (C,) or None: a linear layer's, as in `nn.Linear`.
     target: integer labels of shape (...), or floating target values of shape (..., C).
     chunk: how many rows go through at a time; by default as many as have 8 MiB of
-        logits.
+        logits, or D if that is more: as many logits as weights.
     reduction, ignore_index, label_smoothing: as in `softmax_cross_entropy`.
     class_weight: (C,) class weights: `weight` there.
 
@@ -228,7 +228,7 @@ def linear_cross_entropy(
         weight,
         reshape(target, (prod(rows), *values)),
         bias,
-        chunk=_rows_at_a_time(name, chunk, classes, x.dtype),
+        chunk=_rows_at_a_time(name, chunk, weight.shape, x.dtype),
         with_grad=needs,
         **options,
     )
@@ -256,9 +256,10 @@ def _check_layer(name: str, x: Any, weight: Any, bias: Any) -> None:
         )
 
 
-def _rows_at_a_time(name: str, chunk: Any, classes: int, dtype: Any) -> int:
-    if chunk is None:
-        return max(1, CHUNK_BYTES // (classes * working_dtype(dtype).itemsize))
+def _rows_at_a_time(name: str, chunk: Any, shape: Any, dtype: Any) -> int:
+    if chunk is None:  # each chunk's share is added to a gradient of weight's shape
+        some = CHUNK_BYTES // (shape[0] * working_dtype(dtype).itemsize)
+        return max(1, some, shape[1])
     if not isinstance(chunk, (int, np.integer)) or chunk < 1:
         raise ValueError(
             f"{name}: chunk was given as {chunk!r}; expected an integer of 1 or more"
