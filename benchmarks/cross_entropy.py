@@ -10,7 +10,7 @@ import numpy as np
 import tinygrad_softmax as tg
 
 from .goals import Ratio, Row
-from .measuring import OURS, PYTORCH, Effort, Entry, Measured, side_by_side
+from .measuring import OURS, PYTORCH, TWO_STEPS, Effort, Entry, Measured, side_by_side
 
 SIZES = (
     (32, 10),
@@ -71,11 +71,57 @@ def measure(effort: Effort) -> Iterator[Measured]:
         yield side_by_side(f"{rows}x{classes}", builders, effort)
 
 
+# -- a linear layer and the loss in one ------------------------------------------------
+
+LINEAR_SIZES = ((4096, 10000, 128), (1024, 50000, 256), (8192, 1000, 64))
+
+
+def linear_loss(rows: int, classes: int, width: int, chunked: bool) -> Entry:
+    random = np.random.default_rng(0)
+    x = tg.asarray(random.standard_normal((rows, width), np.float32))
+    weight = tg.asarray(random.standard_normal((classes, width), np.float32) * 0.1)
+    target = tg.asarray(random.integers(0, classes, rows))
+    x.requires_grad = weight.requires_grad = True
+
+    def step() -> Any:
+        x.grad = weight.grad = None
+        if chunked:
+            loss = tg.linear_cross_entropy(x, weight, target)
+        else:
+            scores = tg.nn.functional.linear(x, weight)
+            loss = tg.softmax_cross_entropy(scores, target)
+        loss.backward()
+        return loss
+
+    def numbers() -> dict[str, list[Any]]:
+        loss = step().item()
+        gradients = [each.grad.numpy().copy() for each in (x, weight)]
+        x.grad = weight.grad = None
+        return {"loss": [loss], "gradients": gradients}
+
+    return Entry(step, numbers)
+
+
+def measure_linear(effort: Effort) -> Iterator[Measured]:
+    for size in ((8, 5, 3),) if effort.toy else LINEAR_SIZES:
+        builders = {
+            OURS: lambda size=size: linear_loss(*size, chunked=True),
+            TWO_STEPS: lambda size=size: linear_loss(*size, chunked=False),
+        }
+        yield side_by_side("x".join(map(str, size)), builders, effort)
+
+
 ROWS = (
     Row(
         "cross_entropy",
         "softmax cross-entropy, forward and backward, rows x classes",
         measure,
         (Ratio(0.5, over="mean"), Ratio(1.0, over="each")),
+    ),
+    Row(
+        "linear_cross_entropy",
+        "linear layer and cross-entropy in one, rows x classes x width",
+        measure_linear,
+        (Ratio(1.0, TWO_STEPS, over="each"),),
     ),
 )

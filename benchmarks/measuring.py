@@ -16,6 +16,7 @@ OURS = "tinygrad_softmax"
 BY_HAND = "NumPy by hand"
 PYTORCH = "PyTorch"
 FUSED = "PyTorch, fused Adam"
+TWO_STEPS = "product, then loss"
 AUTOGRAD = "autograd"
 MYGRAD = "MyGrad"
 
@@ -24,6 +25,7 @@ MODULES = {
     BY_HAND: "numpy",
     PYTORCH: "torch",
     FUSED: "torch",
+    TWO_STEPS: "tinygrad_softmax",
     AUTOGRAD: "autograd",
     MYGRAD: "mygrad",
 }

@@ -249,6 +249,20 @@ def linear(input, weight, bias=None):
     return out
 
 
+def attention(query, key, value, *, is_causal=False, scale=None):
+    out = np.zeros((*query.shape[:-1], value.shape[-1]))
+    scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
+    for place in np.ndindex(query.shape[:-1]):
+        lead, i = place[:-1], place[-1]
+        keys = range(min(i + 1, key.shape[-2]) if is_causal else key.shape[-2])
+        scores = [math.fsum(query[place] * key[lead][j]) * scale for j in keys]
+        weights = [mpmath.exp(score) for score in scores]
+        for k in range(value.shape[-1]):
+            terms = [w * value[lead][j, k] for w, j in zip(weights, keys, strict=True)]
+            out[place][k] = mpmath.fsum(terms) / mpmath.fsum(weights)
+    return out
+
+
 def layer_norm(input, weight, bias, *, axes, eps):
     shape = input.shape[input.ndim - axes :]
     out = np.zeros(input.shape)

@@ -1104,6 +1104,24 @@ ROWS += [
     ),
 ]
 
+ROWS += [
+    Row(
+        "attention",
+        functional.scaled_dot_product_attention,
+        ref.attention,
+        (
+            case((3, 2), (4, 2), (4, 3)),
+            case((2, 3, 2), (2, 3, 2), (2, 3, 2), is_causal=True),
+            case((1, 2, 2, 2), (1, 2, 3, 2), (1, 2, 3, 1), is_causal=True, scale=0.5),
+            case((3, 1), (2, 1), (2, 1), is_causal=True, scale=-2.0),
+            case((0, 2), (3, 2), (3, 1)),
+        ),
+        plain,
+        scale="largest",
+        without=NO_AXIS,
+    ),
+]
+
 # -- the gates of recurrent networks ---------------------------------------------------
 
 LSTM_CASES = (case((2, 12), (2, 3)), case((4,), (1,)), case((0, 4), (0, 1)))

@@ -213,3 +213,17 @@ def test_layer_norm_rounds_no_worse_than_the_plain_one():
         ]
     for fast, plain in zip(errors[FAST], errors[PLAIN], strict=True):
         assert fast <= 1.1 * plain
+
+
+def test_16_bit_numbers_that_are_scattered_add_up_in_float32(device):
+    """In float16 the sum of 100,000 numbers of 0.01 stopped at 32."""
+    rows = 100_000
+    table = tg.zeros((2, 3), dtype=tg.float16, device=device, requires_grad=True)
+    index = tg.zeros(rows, dtype=tg.int64, device=device)
+    g = tg.full((rows, 3), 0.01, dtype=tg.float16, device=device)
+    tg.nn.functional.embedding(index, table).backward(g)
+    total = rows * float(np.float16(0.01))
+    np.testing.assert_allclose(table.grad.numpy()[0], total, rtol=1e-3)
+    np.testing.assert_array_equal(table.grad.numpy()[1], 0.0)
+    added = tg.index_add(tg.zeros(2, dtype=tg.float16, device=device), index, g[:, 0])
+    np.testing.assert_allclose(added.numpy(), [total, 0.0], rtol=1e-3)

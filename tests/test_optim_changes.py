@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from optim_tools import (
@@ -16,10 +18,12 @@ from optim_tools import (
     train,
     values,
 )
+from parity.optimizer_cases import OPTIONS
 from strict_cupy import Seen, strict_cuda
 
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn, optim
+from tinygrad_softmax.backends import numpy as numpy_backend
 
 # -- dtypes and devices ----------------------------------------------------------------
 
@@ -235,3 +239,60 @@ def test_the_parameters_of_a_group_may_be_exchanged(device):
     optimizer.param_groups.append({**optimizer.param_groups[0], "params": [a]})
     optimizer.step()
     assert_equal(values([a, b]), [before[0] - 1, before[1] - 2])
+
+
+ONE_BY_ONE = [{"maximize": True}, {"weight_decay": 0.1}]
+
+
+@pytest.mark.parametrize("options", [*ONE_BY_ONE, {"momentum": 0.9, "nesterov": True}])
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_a_step_leaves_gradients_as_they_are(kind, options, device):
+    """Also where a rule is handed the gradient itself, rather than a copy."""
+    if "nesterov" in options and kind != "SGD":
+        options = {}
+    (p,) = parameters = make_parameters([(40,)], device)
+    optimizer = getattr(optim, kind)(parameters, **options)
+    for _ in range(2):
+        optimizer.zero_grad()
+        backward(parameters)
+        before = p.grad.numpy().copy()
+        optimizer.step()
+        np.testing.assert_array_equal(p.grad.numpy(), before)
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_threads_that_share_the_blocks_change_no_digit(kind, name, monkeypatch):
+    monkeypatch.setattr(numpy_backend, "THREADED_BYTES", 0)
+    monkeypatch.setattr(numpy_backend.NumpyBackend, "block_bytes", 160)  # 10 numbers
+    found, before = [], tg.get_num_threads()
+    try:
+        for number in (1, 2, 5):
+            tg.set_num_threads(number)
+            parameters = make_parameters([(7, 5), (3,), (64,)])
+            train(parameters, make(kind, name, parameters), 3)
+            found.append([p.detach().numpy().copy() for p in parameters])
+    finally:
+        tg.set_num_threads(before)
+    for each in found[1:]:
+        for mine, other in zip(each, found[0], strict=True):
+            np.testing.assert_array_equal(mine, other)
+
+
+def test_only_rules_that_say_so_run_on_threads(monkeypatch):
+    """A rule of a user's own is called block after block, in the caller's thread."""
+    monkeypatch.setattr(numpy_backend, "THREADED_BYTES", 0)
+    monkeypatch.setattr(numpy_backend.NumpyBackend, "block_bytes", 160)
+    seen, before = set(), tg.get_num_threads()
+
+    class Descent(optim.Optimizer):
+        def update(self, group, array, grad, state, scratch):
+            seen.add(threading.get_ident())
+            array -= grad
+
+    parameters = make_parameters([(300,)])
+    tg.set_num_threads(3)
+    try:
+        train(parameters, Descent(parameters), 3)
+    finally:
+        tg.set_num_threads(before)
+    assert seen == {threading.get_ident()}

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import special
+from .attention import AttentionKernels
 from .convolutions import ConvolutionKernels
 from .dtypes import is_half, working_dtype
 from .gelus import gelu
@@ -25,7 +26,7 @@ from .targets import LabelError, Targets, label_error
 Array = Any  # an array of some backend: numpy.ndarray, cupy.ndarray, ...
 
 
-class Backend(ConvolutionKernels, NormKernels):
+class Backend(ConvolutionKernels, NormKernels, AttentionKernels):
     """Where arrays live, and the loops worth doing by hand.
 
     Subclass it, set `name` (the device string) and `xp` (a namespace with NumPy's
@@ -99,6 +100,10 @@ class Backend(ConvolutionKernels, NormKernels):
         Waits for the device, then raises what it found wrong meanwhile: `check_labels`.
         """
         return np.asarray(array)
+
+    def workers(self, nbytes: int) -> int:
+        """How many threads of the host should share work on so many bytes."""
+        return 1
 
     def synchronize(self) -> None:
         """Wait until the device has done what was asked of it."""
@@ -191,8 +196,16 @@ class Backend(ConvolutionKernels, NormKernels):
         return self.xp.where(condition, a, b)
 
     def scatter_add(self, out: Array, index: Any, values: Array) -> None:
-        """`out[index] += values` in place; an element named twice gets both."""
-        self.xp.add.at(out, index, values)
+        """`out[index] += values` in place; an element named twice gets both.
+
+        16-bit floats add up in float32, and are rounded once.
+        """
+        if is_half(out.dtype):
+            wide = out.astype(working_dtype(out.dtype))
+            self.scatter_add(wide, index, self.xp.asarray(values, wide.dtype))
+            out[...] = wide
+        else:
+            self.xp.add.at(out, index, values)
 
     def erf(self, x: Array) -> Array:
         """2/sqrt(pi) times the integral of exp(-t^2) from 0 to x."""

@@ -10,7 +10,8 @@ import numpy as np
 
 from . import buffers, threads
 from .base import Array
-from .dtypes import float16, float32, float64, working_dtype
+from .dtypes import float16, float32, float64, is_half, working_dtype
+from .numpy_attention import attention, attention_grad
 from .numpy_convolutions import NumpyConvolutions
 from .numpy_gelu import gelu
 from .numpy_norms import layer_norm, layer_norm_grad
@@ -21,6 +22,7 @@ from .targets import LabelError, label_error
 
 GELU_BYTES = 128 * 1024  # of x; there are some eight arrays of that size on the way
 BLOCK = 32768  # elements of an activation; there are some three arrays on the way
+THREADED_BYTES = 1 << 21  # from which on it pays to wake a thread
 WHERE_SIZE = 1 << 10  # elements from which on bits are faster than branches
 BITS = {float16: np.int16, float32: np.int32, float64: np.int64}
 
@@ -39,6 +41,10 @@ class NumpyBackend(NumpyConvolutions, NumpyPooling, SoftmaxKernels):
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """`np.empty`; a large one may be an earlier result that nobody holds."""
         return buffers.empty(shape, dtype)
+
+    def workers(self, nbytes: int) -> int:
+        """All threads that kernels may use, from 2 MB on."""
+        return threads.get_num_threads() if nbytes >= THREADED_BYTES else 1
 
     def sum(self, x: Array, axis: tuple[int, ...], keepdims: bool = False) -> Array:
         """The sum over some axes, in blocks: exact over a long batch too."""
@@ -71,8 +77,39 @@ class NumpyBackend(NumpyConvolutions, NumpyPooling, SoftmaxKernels):
         """`out[index] += values` in place; rows of a matrix four times faster."""
         key = index[0] if isinstance(index, tuple) and len(index) == 1 else index
         integers = isinstance(key, np.ndarray) and key.dtype.kind in "iu"
-        if not integers or not scatter_add_rows(out, key, values):
+        if not integers or is_half(out.dtype) or not scatter_add_rows(out, key, values):
             super().scatter_add(out, index, values)
+
+    def attention(
+        self,
+        query: Array,
+        key: Array,
+        value: Array,
+        scale: float,
+        causal: bool,
+        with_grad: bool,
+    ) -> tuple[Array, Array | None]:
+        """The reference kernel, a few heads at a time."""
+        if _one_dtype(query, key, value):
+            return attention(query, key, value, scale, causal, with_grad)
+        return super().attention(query, key, value, scale, causal, with_grad)
+
+    def attention_grad(
+        self,
+        g: Array,
+        query: Array,
+        key: Array,
+        value: Array,
+        weights: Array,
+        scale: float,
+        causal: bool,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """The reference kernel, a few heads at a time."""
+        arrays = query, key, value, weights
+        if _one_dtype(*arrays) and _one_dtype(query, g):
+            return attention_grad(g, *arrays, scale, causal, needs)
+        return super().attention_grad(g, *arrays, scale, causal, needs)
 
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float

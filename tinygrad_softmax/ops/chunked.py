@@ -53,14 +53,16 @@ def _through_chunks(x, weight, bias, targets: Targets, chunk, needs, scale, rows
     dx = xp.empty_like(x) if needs[0] else None
     dw = xp.zeros(w.shape, work) if needs[1] else None
     db = xp.zeros(w.shape[0], work) if needs[2] else None
-    buffer = xp.empty((min(chunk, n), w.shape[0]), work) if any(needs) else None
+    change = xp.empty(w.shape, work) if needs[1] else None
+    # Fresh memory for each chunk would cost page faults, as much as its arithmetic.
+    buffers = xp.empty((1 + any(needs), min(chunk, n), w.shape[0]), work)
     for start in range(0, n, chunk):
         part = slice(start, min(start + chunk, n))
         some = x[part].astype(work, copy=False)
-        logits = some @ w.T
+        logits = xp.matmul(some, w.T, out=buffers[0, : len(some)])
         if b is not None:
             logits += b
-        g = None if buffer is None else buffer[: len(some)]
+        g = buffers[1, : len(some)] if any(needs) else None
         losses[part] = backend.softmax_cross_entropy(logits, targets[part], g, scale)
         if g is None:
             continue
@@ -69,7 +71,7 @@ def _through_chunks(x, weight, bias, targets: Targets, chunk, needs, scale, rows
         if dx is not None:
             dx[part] = g @ w
         if dw is not None:
-            dw += g.T @ some
+            dw += xp.matmul(g.T, some, out=change)
         if db is not None:
             db += g.sum(axis=0)
     return _Sums(losses, dx, dw, db)
@@ -186,7 +188,7 @@ def linear_cross_entropy(
     weight: (C, D), bias: (C,) or None: a linear layer's, as in `nn.Linear`.
     target: integer labels of shape (...), or floating target values of shape (..., C).
     chunk: how many rows go through at a time; by default as many as have 8 MiB of
-        logits.
+        logits, or D if that is more: as many logits as weights.
     reduction, ignore_index, label_smoothing: as in `softmax_cross_entropy`.
     class_weight: (C,) class weights: `weight` there.
 
@@ -226,7 +228,7 @@ def linear_cross_entropy(
         weight,
         reshape(target, (prod(rows), *values)),
         bias,
-        chunk=_rows_at_a_time(name, chunk, classes, x.dtype),
+        chunk=_rows_at_a_time(name, chunk, weight.shape, x.dtype),
         with_grad=needs,
         **options,
     )
@@ -254,9 +256,10 @@ def _check_layer(name: str, x: Any, weight: Any, bias: Any) -> None:
         )
 
 
-def _rows_at_a_time(name: str, chunk: Any, classes: int, dtype: Any) -> int:
-    if chunk is None:
-        return max(1, CHUNK_BYTES // (classes * working_dtype(dtype).itemsize))
+def _rows_at_a_time(name: str, chunk: Any, shape: Any, dtype: Any) -> int:
+    if chunk is None:  # each chunk's share is added to a gradient of weight's shape
+        some = CHUNK_BYTES // (shape[0] * working_dtype(dtype).itemsize)
+        return max(1, some, shape[1])
     if not isinstance(chunk, (int, np.integer)) or chunk < 1:
         raise ValueError(
             f"{name}: chunk was given as {chunk!r}; expected an integer of 1 or more"

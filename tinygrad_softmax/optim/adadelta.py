@@ -44,6 +44,7 @@ class Adadelta(Optimizer):
     0.7764
     """
 
+    shares_blocks = True
     state_arrays: ClassVar[dict[str, str | None]] = {
         "square_avg": None,
         "acc_delta": None,

@@ -44,6 +44,7 @@ class Adagrad(Optimizer):
     [0.75, -1.75]
     """
 
+    shares_blocks = True
     state_arrays: ClassVar[dict[str, str | None]] = {"sum": None}
 
     def __init__(

@@ -49,6 +49,7 @@ class Adam(Optimizer):
     [0.75, -1.75]
     """
 
+    shares_blocks = True
     state_arrays: ClassVar[dict[str, str | None]] = {
         "exp_avg": None,
         "exp_avg_sq": None,
@@ -82,6 +83,10 @@ class Adam(Optimizer):
         name = type(self).__name__
         check_not_negative(name, options, "lr", "eps", "weight_decay")
         check_betas(name, options["betas"])
+
+    def leaves_gradient(self, group: Mapping[str, Any]) -> bool:
+        penalty = group["weight_decay"] and not group["decoupled_weight_decay"]
+        return not (group["maximize"] or penalty)
 
     def update(
         self,

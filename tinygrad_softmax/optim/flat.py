@@ -8,7 +8,9 @@ A step walks over *runs*: neighbouring parameters that have a gradient and have 
 equally many steps. Where every parameter has a gradient, the run is the whole array.
 Within a run the rule is called block by block, as large as stays in the cache (and as
 an accelerator's kernels are worth): the gradients are gathered into a buffer of that
-size, which the rule may write to. Nothing of the parameters' size is allocated.
+size, which the rule may write to; a single one that the rule only reads is not copied.
+Nothing of the parameters' size is allocated. On the CPU the blocks of a large run are
+shared out among threads, each with buffers of its own; no digit depends on that.
 
 16-bit parameters and their state are stored in 16 bits and computed in float32: a block
 is widened, updated and rounded once. (PyTorch rounds after each operation.)
@@ -26,6 +28,7 @@ import numpy as np
 
 from ..backends import backend_of
 from ..backends.dtypes import float32, float64, get_default_dtype, is_half
+from ..backends.threads import for_each
 from ..ops import to_device
 from ..tensor import Tensor
 
@@ -95,7 +98,7 @@ class FlatParameters:
         for parameter, view in zip(parameters, self.views):
             parameter.array = view
         self.arrays: dict[str, Array] = {}
-        self.scratch: dict[str, Array] = {}
+        self.scratch: dict[tuple[str, int], Array] = {}
         dtype = float64 if get_default_dtype() == float64 else float32
         self.counters = {
             name: np.full(len(parameters), optimizer.initial_value(name), dtype)
@@ -104,7 +107,7 @@ class FlatParameters:
         self.has_state = bool(names or self.counters)
         self.entries: list[dict[str, Any] | None] = [None] * len(parameters)
         self.tensors: list[Tensor] = []
-        self.runs: dict[tuple[int, int], _Run] = {}
+        self.runs: dict[tuple[int, int, int], _Run] = {}
         if self.has_state:
             for i, parameter in enumerate(parameters):
                 if optimizer.state.get(parameter):
@@ -175,23 +178,39 @@ class FlatParameters:
                 is_first = self.entries[start] is None
                 if is_first and self.has_state:
                     self.start(optimizer, start, stop)
-                run = self.runs.get((start, stop)) or self.remember(start, stop)
+                run = self.run_of(optimizer, start, stop)
                 optimizer.advance(group, run.counters)
                 numbers = {name: float(c[0]) for name, c in run.counters.items()}
                 numbers["is_first"] = is_first
-                for block in run.blocks:
-                    block.gather(self.backend.xp, grads)
-                    block.state.update(numbers)
-                    optimizer.update(
-                        group, block.array, block.grad, block.state, block.scratch
-                    )
-                    block.round()
+                work = partial(self.update, optimizer, group, grads, run, numbers)
+                for_each(work, len(run.parts), len(run.parts))
 
-    def remember(self, start: int, stop: int) -> _Run:
-        """Cut a run out, and keep it for the next step."""
-        if len(self.runs) >= MOST_RUNS:
-            self.runs.clear()
-        run = self.runs[start, stop] = _Run(self, start, stop)
+    def update(
+        self,
+        optimizer: Optimizer,
+        group: dict[str, Any],
+        grads: list[Array | None],
+        run: _Run,
+        numbers: dict[str, Any],
+        worker: int,
+    ) -> None:
+        """Update the blocks of one worker."""
+        as_they_are = optimizer.leaves_gradient(group)
+        for block in run.parts[worker]:
+            grad = block.gather(self.backend.xp, grads, as_they_are)
+            block.state.update(numbers)
+            optimizer.update(group, block.array, grad, block.state, block.scratch)
+            block.round()
+
+    def run_of(self, optimizer: Optimizer, start: int, stop: int) -> _Run:
+        """A run cut into blocks, which is kept for the next step."""
+        size = (self.cuts[stop] - self.cuts[start]) * self.dtype.itemsize
+        workers = self.backend.workers(size) if optimizer.shares_blocks else 1
+        run = self.runs.get((start, stop, workers))
+        if run is None:
+            if len(self.runs) >= MOST_RUNS:
+                self.runs.clear()
+            run = self.runs[start, stop, workers] = _Run(self, start, stop, workers)
         return run
 
     def flat_gradients(self) -> list[Array | None]:
@@ -230,12 +249,13 @@ class FlatParameters:
                 start = stop
         return runs
 
-    def buffer(self, name: str, size: int, dtype: Any) -> Array:
-        """The beginning of a buffer that all blocks share."""
-        if name not in self.scratch:
+    def buffer(self, name: str, worker: int, size: int, dtype: Any) -> Array:
+        """The beginning of a buffer that all blocks of a worker share."""
+        key = name, worker
+        if key not in self.scratch:
             size_of_all = min(self.block_size, self.values.size)
-            self.scratch[name] = self.backend.xp.empty(size_of_all, dtype)
-        return self.scratch[name][:size]
+            self.scratch[key] = self.backend.xp.empty(size_of_all, dtype)
+        return self.scratch[key][:size]
 
     @property
     def block_size(self) -> int:
@@ -248,12 +268,19 @@ class FlatParameters:
 class _Run:
     """Neighbouring parameters that are updated together."""
 
-    def __init__(self, flat: FlatParameters, start: int, stop: int) -> None:
+    def __init__(
+        self, flat: FlatParameters, start: int, stop: int, workers: int
+    ) -> None:
         self.counters = {name: c[start:stop] for name, c in flat.counters.items()}
         first, last, size = flat.cuts[start], flat.cuts[stop], flat.block_size
-        self.blocks = [
-            _Block(flat, a, min(a + size, last), range(start, stop))
-            for a in range(first, last, size)
+        begins = range(first, last, size)
+        share = max(1, -(-len(begins) // workers))
+        self.parts = [
+            [
+                _Block(flat, a, min(a + size, last), range(start, stop), worker)
+                for a in begins[worker * share : (worker + 1) * share]
+            ]
+            for worker in range(-(-len(begins) // share))
         ]
 
 
@@ -263,7 +290,12 @@ class _Block:
     __slots__ = ("array", "grad", "pieces", "scratch", "stages", "state")
 
     def __init__(
-        self, flat: FlatParameters, start: int, stop: int, parameters: range
+        self,
+        flat: FlatParameters,
+        start: int,
+        stop: int,
+        parameters: range,
+        worker: int,
     ) -> None:
         stretch, size = slice(start, stop), stop - start
         stored = {"": flat.values[stretch]}
@@ -271,13 +303,13 @@ class _Block:
         used, dtype = stored, flat.dtype
         if is_half(dtype):
             dtype = float32
-            used = {name: flat.buffer(name, size, dtype) for name in stored}
+            used = {name: flat.buffer(name, worker, size, dtype) for name in stored}
         # What is computed elsewhere than where it is stored.
         self.stages = [(used[k], stored[k]) for k in stored if used is not stored]
         self.array = used[""]
         self.state: dict[str, Any] = {k: array for k, array in used.items() if k}
-        self.grad = flat.buffer("gradient", size, dtype)
-        self.scratch = flat.buffer("scratch", size, dtype)
+        self.grad = flat.buffer("gradient", worker, size, dtype)
+        self.scratch = flat.buffer("scratch", worker, size, dtype)
         self.pieces: list[tuple[int, slice | None]] = []
         for i in parameters:
             begin, end = flat.cuts[i], flat.cuts[i + 1]
@@ -287,12 +319,18 @@ class _Block:
                 cut = None if whole else slice(a - begin, b - begin)
                 self.pieces.append((i, cut))
 
-    def gather(self, xp: Any, grads: Sequence[Any]) -> None:
-        """Copy the block's gradients together, and widen what is stored in 16 bits."""
-        pieces = [grads[i] if cut is None else grads[i][cut] for i, cut in self.pieces]
-        xp.concatenate(pieces, out=self.grad, casting="unsafe")
+    def gather(self, xp: Any, grads: Sequence[Any], as_they_are: bool) -> Array:
+        """The block's gradients together, after what is in 16 bits was widened.
+
+        They are copied, but for a single one that the rule leaves as it is.
+        """
         for wide, stored in self.stages:
             wide[...] = stored
+        pieces = [grads[i] if cut is None else grads[i][cut] for i, cut in self.pieces]
+        if as_they_are and len(pieces) == 1 and pieces[0].dtype == self.grad.dtype:
+            return pieces[0]
+        xp.concatenate(pieces, out=self.grad, casting="unsafe")
+        return self.grad
 
     def round(self) -> None:
         """Store the results."""

@@ -50,6 +50,7 @@ class NAdam(Optimizer):
     [0.7359, -1.7359]
     """
 
+    shares_blocks = True
     state_arrays: ClassVar[dict[str, str | None]] = {
         "exp_avg": None,
         "exp_avg_sq": None,

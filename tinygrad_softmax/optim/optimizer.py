@@ -69,6 +69,8 @@ class Optimizer:
     state_arrays: ClassVar[dict[str, str | None]] = {}
     # The numbers that are kept for each parameter.
     state_counters: ClassVar[tuple[str, ...]] = ("step",)
+    # Whether `update` may run on several threads at once, each with blocks of its own.
+    shares_blocks: ClassVar[bool] = False
 
     def __init__(
         self, params: Iterable[Any], defaults: dict[str, Any] | None = None
@@ -124,7 +126,8 @@ class Optimizer:
         Args:
             group: the options.
             array: values, flat.
-            grad: their gradients, of that shape; a copy that may be written to.
+            grad: their gradients, of that shape; a copy that may be written to, unless
+                `leaves_gradient` promises not to.
             state: the state arrays, of that shape; the counters, as numbers; and
                 "is_first", whether these parameters have not been updated before.
             scratch: of that shape, for what the rule computes on the way.
@@ -132,6 +135,10 @@ class Optimizer:
         raise NotImplementedError(
             f"{type(self).__name__} defines no update and no step"
         )
+
+    def leaves_gradient(self, group: Mapping[str, Any]) -> bool:
+        """Whether `update` only reads `grad`, so that it need not be a copy."""
+        return False
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Raise ValueError or TypeError for options that can't be."""

@@ -48,6 +48,7 @@ class RAdam(Optimizer):
     [0.5, -1.0]
     """
 
+    shares_blocks = True
     state_arrays: ClassVar[dict[str, str | None]] = {
         "exp_avg": None,
         "exp_avg_sq": None,

@@ -49,6 +49,7 @@ class RMSprop(Optimizer):
     [0.75, -1.75]
     """
 
+    shares_blocks = True
     state_arrays: ClassVar[dict[str, str | None]] = {
         "square_avg": None,
         "momentum_buffer": "momentum",

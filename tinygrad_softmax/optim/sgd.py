@@ -44,6 +44,7 @@ class SGD(Optimizer):
     [0.0, 0.0]
     """
 
+    shares_blocks = True
     state_arrays: ClassVar[dict[str, str | None]] = {"momentum_buffer": "momentum"}
     state_counters = ()
 
@@ -77,6 +78,9 @@ class SGD(Optimizer):
 
     def advance(self, group: Mapping[str, Any], counters: dict[str, Array]) -> None:
         pass  # SGD counts nothing
+
+    def leaves_gradient(self, group: Mapping[str, Any]) -> bool:
+        return not (group["maximize"] or group["weight_decay"] or group["nesterov"])
 
     def update(
         self,

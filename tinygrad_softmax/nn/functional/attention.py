@@ -1,4 +1,4 @@
-"""Attention, composed of products and softmax."""
+"""Attention: in one op where it can be, else composed of products and softmax."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import ops
+from ...autograd import is_grad_enabled, primitive
 from ...backends import backend_of, there
 from ...backends.dtypes import is_floating, working_dtype
 from ...ops.linalg import _matmul
@@ -74,6 +75,8 @@ def scaled_dot_product_attention(
             f"scaled_dot_product_attention: dropout_p was given as {dropout_p}; "
             "expected a probability in [0, 1]"
         )
+    if not dropout_p and attn_mask is None and _alike(query, key, value):
+        return _attended(query, key, value, scale, is_causal)
     alone = None
     if is_causal:
         attn_mask = causal_mask(query, key.shape[-2])
@@ -88,13 +91,65 @@ def scaled_dot_product_attention(
     return ops.astype(output, query.dtype)
 
 
+@primitive(name="attention", residuals=("weights",))
+def _attention(query, key, value, *, scale, causal, with_grad):
+    kernel = backend_of(query).attention
+    return kernel(query, key, value, scale, causal, with_grad)
+
+
+@_attention.vjp("query", "key", "value")
+def _(g, query, key, value, scale, causal):
+    mask = causal_mask(query, key.shape[-2]) if causal else None
+    p = attention_weights(query, key, mask, scale)
+    dp = _matmul(g, ops.swapaxes(value, -1, -2))
+    ds = p * (dp - ops.sum(p * dp, axis=-1, keepdims=True)) * scale
+    dv = _matmul(ops.swapaxes(p, -1, -2), g)
+    return _matmul(ds, key), _matmul(ops.swapaxes(ds, -1, -2), query), dv
+
+
+@_attention.fused("query", "key", "value")
+def _(g, query, key, value, scale, causal, needs, weights):
+    kernel = backend_of(g).attention_grad
+    return kernel(g, query, key, value, weights, scale, causal, needs)
+
+
+def _alike(query: Any, key: Any, value: Any) -> bool:
+    """Whether the leading axes are the same, nothing is empty, and dtypes agree."""
+    lead = query.shape[:-2]
+    if key.shape[:-2] != lead or value.shape[:-2] != lead:
+        return False
+    if not query.dtype == key.dtype == value.dtype:
+        return False
+    return 0 not in query.shape and 0 not in value.shape
+
+
+def _attended(query: Any, key: Any, value: Any, scale: Any, is_causal: bool) -> Any:
+    """`scaled_dot_product_attention` without a mask other than the causal one."""
+    with_grad = is_grad_enabled() and any(
+        getattr(x, "node", None) is not None for x in (query, key, value)
+    )
+    output = _attention(
+        wide(query),
+        wide(key),
+        wide(value),
+        scale=_usual_scale(query) if scale is None else scale,
+        causal=bool(is_causal),
+        with_grad=with_grad,
+    )
+    return ops.astype(output, query.dtype)
+
+
+def _usual_scale(query: Any) -> float:
+    return 1.0 / math.sqrt(max(1, query.shape[-1]))
+
+
 def attention_weights(query: Any, key: Any, mask: Any, scale: float | None) -> Any:
     """softmax(scale query key^T + mask) over the keys; 16-bit floats give float32.
 
     mask: as `attn_mask`, or None. A row that is masked everywhere is nan.
     """
     if scale is None:
-        scale = 1.0 / math.sqrt(max(1, query.shape[-1]))
+        scale = _usual_scale(query)
     # The query has L E elements and the scores L S, so the query is scaled.
     scores = _matmul(wide(query) * scale, ops.swapaxes(wide(key), -1, -2))
     if mask is not None:
