@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import platform
 import subprocess
 import sys
 import threading
@@ -384,3 +385,39 @@ def test_fork():
         timeout=120,
     )
     assert (found.stdout, found.stderr) == ("done\n", "")
+
+
+FAULTS = """
+import resource
+import numpy as np
+from tinygrad_softmax.backends import buffers
+
+def step():
+    arrays = [np.ones(1 << 18, "float32") for _ in range(40)]  # 40 MB in all
+    del arrays
+
+def faults():
+    for _ in range(3):
+        step()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        step()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 10
+
+print(faults(), end=" ")
+buffers.set_buffer_limit(0)
+print(faults(), end=" ")
+buffers.set_buffer_limit(buffers.LIMIT)
+print(faults())
+"""
+
+
+def test_a_step_of_small_arrays_does_not_fault_its_memory_in_anew():
+    """Where the C library is glibc. What others do is their own."""
+    run = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True
+    )
+    untaught, off, taught = map(float, run.stdout.split())
+    if platform.libc_ver()[0] == "glibc" and not os.environ.get("GLIBC_TUNABLES"):
+        assert min(untaught, off) > 1000
+        assert taught < 10
