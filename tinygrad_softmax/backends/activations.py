@@ -13,9 +13,11 @@ Array = Any
 
 
 def sigmoid(xp: Any, x: Array) -> Array:
-    # 1 where x is positive, else e^x: faster than `where`, which has to branch.
-    numerator = xp.exp(xp.minimum(x, 0))
-    return numerator / (1.0 + xp.exp(-xp.abs(x)))
+    # e / (1 + e) of e = exp(-|x|) is the sigmoid of -|x|, in full where it is small:
+    # one exponential, and no `where`, which has to branch.
+    small = xp.exp(-xp.abs(x))
+    small = small / (1.0 + small)
+    return xp.abs((x > 0) - small)
 
 
 def softplus(xp: Any, x: Array) -> Array:

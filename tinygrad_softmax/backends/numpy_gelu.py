@@ -24,7 +24,7 @@ from . import buffers, threads
 
 Array = Any
 
-BLOCK = 1 << 16  # elements; larger than L2, but threads that call rarely wait less
+BLOCK = 1 << 17  # elements; larger than L2, but threads that call rarely wait less
 PRODUCT = 1 << 14  # columns multiplied at a time: so few that BLAS starts no threads
 THREADED = 1 << 16  # elements from which on a second thread pays
 LARGE = 1e5  # its fifth power is still a float32
