@@ -225,7 +225,7 @@ def test_a_product_by_small_ones_writes_where_it_should():
     for columns in (0, 1, 3, 4, 7, 11):
         b = random(2, 7, columns, seed=1)
         out = np.full((2, 5, columns), math.nan)
-        parts._multiply(a, b, out, 5 * 7 * 3)
+        parts.multiply(a, b, out, 5 * 7 * 3)
         np.testing.assert_allclose(out, a @ b, rtol=1e-12)
 
 
@@ -246,3 +246,58 @@ def test_scratch_is_used_again_and_never_shared(monkeypatch):
     before = len(idle)
     scratch.give_back(np.empty(scratch.LARGEST + 1, np.uint8))
     assert len(idle) == before
+
+
+def test_a_result_has_the_memory_of_one_that_has_gone():
+    scratch._free.clear()
+    shape = (scratch.LEAST // 4,)
+    first = scratch.empty(shape, "f4")
+    place = first.ctypes.data
+    view = first[5:].reshape(-1, 1)[::2]
+    view[...] = 7.0
+    del first
+    other = scratch.empty(shape, "f4")
+    other[...] = 1.0
+    assert view[0, 0] == 7.0  # a view of the first is still there
+    assert other.ctypes.data != place
+    del view
+    again = scratch.empty((scratch.LEAST // 8,), "f8")
+    assert again.ctypes.data == place
+    assert again.flags.writeable
+    small = scratch.empty((3,), "f4")
+    assert small.base is None
+
+
+def test_what_waits_to_become_a_result_is_bounded():
+    results = [scratch.empty((size << 20,), "u1") for size in (30, 20, 10, 9, 8)]
+    results += [scratch.empty((scratch.MOST,), "u1")]
+    while results:
+        del results[-1]
+        waiting = sum(size * len(some) for size, some in scratch._free.items())
+        assert waiting <= scratch.MOST
+    scratch._free.clear()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
+@pytest.mark.parametrize("shape", [(), (3,), (5000,), (2, 4096), (70, 3, 100)])
+def test_relu_beside_zeros(shape, dtype):
+    x = np.asarray(random(*shape) * 10).astype(dtype)
+    if x.size > 3 and x.dtype.kind == "f":
+        x.reshape(-1)[:3] = (math.nan, -0.0, math.inf)
+    for given_ in (x, x.T, x[..., ::2] if shape else x):
+        out = CPU.relu(given_)
+        assert out.dtype == x.dtype
+        np.testing.assert_array_equal(out, np.where(given_ < 0, 0, given_))
+
+
+@pytest.mark.parametrize("shape", [(64, 1568, 10), (64, 10, 1568), (300, 90, 70)])
+def test_products_that_one_thread_makes(shape):
+    rows, depth, columns = shape
+    a, b = random(rows, depth), random(depth, columns, seed=1)
+    assert parts.LIMIT < a.size * columns < 1 << 21
+    want = np.einsum("ij,jk->ik", a, b)
+    for left in (a, np.asfortranarray(a)):
+        for right in (b, np.asfortranarray(b), np.repeat(b, 2, axis=0)[::2]):
+            np.testing.assert_allclose(CPU.matmul(left, right), want, rtol=1e-9)
+    with pytest.raises(ValueError, match="mismatch"):
+        CPU.matmul(a, b[1:])

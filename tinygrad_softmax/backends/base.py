@@ -206,6 +206,10 @@ class Backend(ConvolutionKernels, NormKernels):
             return function(x.astype("float32")).astype(x.dtype)
         return function(x.astype("float64"))
 
+    def relu(self, x: Array) -> Array:
+        """The larger of x and 0, element by element."""
+        return self.xp.maximum(x, 0)
+
     def gelu(self, x: Array, approximate: str, with_grad: bool) -> tuple[Array, Any]:
         """x times the normal distribution function of x, and its slope or None."""
         return gelu(self, x, approximate, with_grad)

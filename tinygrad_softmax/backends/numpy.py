@@ -9,15 +9,17 @@ import numpy as np
 
 from .base import Array
 from .dtypes import float16, float32, float64, working_dtype
-from .numpy_convolutions import NumpyConvolutions
+from .numpy_convolutions import LIMIT, NumpyConvolutions, multiply
 from .numpy_norms import layer_norm, layer_norm_grad
 from .numpy_pooling import NumpyPooling
 from .numpy_softmax import SoftmaxKernels
 from .numpy_sums import RUN, scatter_add_rows, sum_axes
+from .scratch import empty
 from .targets import LabelError, label_error
 
 GELU_BYTES = 128 * 1024  # of x; there are some eight arrays of that size on the way
 WHERE_SIZE = 1 << 11  # elements from which on bits are faster than branches
+ONE_THREAD = 1 << 21  # multiplications of a product that one thread does
 BITS = {float16: np.int16, float32: np.int32, float64: np.int64}
 
 
@@ -50,7 +52,34 @@ class NumpyBackend(NumpyConvolutions, NumpyPooling, SoftmaxKernels):
         bits = BITS.get(getattr(a, "dtype", None))
         if bits is None or type(b) is not float or b or copysign(1.0, b) < 0.0:
             return np.where(condition, a, b)
-        return np.multiply(condition, a.view(bits)).view(a.dtype)
+        out = empty(np.broadcast_shapes(condition.shape, a.shape), bits)
+        return np.multiply(condition, a.view(bits), out=out).view(a.dtype)
+
+    def relu(self, x: Array) -> Array:
+        """`np.maximum(x, 0)`, which is only fast beside an array of zeros."""
+        if x.size < WHERE_SIZE or x.dtype.char not in "fd" or not x.flags.c_contiguous:
+            return np.maximum(x, 0)
+        out = empty(x.shape, x.dtype)
+        whole, rows = x.size - x.size % WHERE_SIZE, (-1, WHERE_SIZE)
+        flat, into = x.reshape(-1), out.reshape(-1)
+        zeros = np.zeros(WHERE_SIZE, x.dtype)
+        np.maximum(flat[:whole].reshape(rows), zeros, out=into[:whole].reshape(rows))
+        np.maximum(flat[whole:], 0, out=into[whole:])
+        return out
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """What is not worth two threads keeps BLAS from waking its own.
+
+        They go on spinning afterwards and hold up those of the next kernel.
+        """
+        if a.ndim == b.ndim == 2 and a.dtype == b.dtype and a.dtype.char in "fd":
+            size = a.size * b.shape[1]
+            if not LIMIT < size <= ONE_THREAD or a.shape[1] != b.shape[0]:
+                return np.matmul(a, b)
+            out = np.empty((a.shape[0], b.shape[1]), a.dtype)
+            multiply(a, b, out, LIMIT)
+            return out
+        return super().matmul(a, b)
 
     def scatter_add(self, out: Array, index: Any, values: Array) -> None:
         """`out[index] += values` in place; rows of a matrix four times faster."""
