@@ -225,7 +225,7 @@ def test_a_product_by_small_ones_writes_where_it_should():
     for columns in (0, 1, 3, 4, 7, 11):
         b = random(2, 7, columns, seed=1)
         out = np.full((2, 5, columns), math.nan)
-        parts._multiply(a, b, out, 5 * 7 * 3)
+        parts.multiply(a, b, out, 5 * 7 * 3)
         np.testing.assert_allclose(out, a @ b, rtol=1e-12)
 
 
@@ -246,3 +246,28 @@ def test_scratch_is_used_again_and_never_shared(monkeypatch):
     before = len(idle)
     scratch.give_back(np.empty(scratch.LARGEST + 1, np.uint8))
     assert len(idle) == before
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
+@pytest.mark.parametrize("shape", [(), (3,), (5000,), (2, 4096), (70, 3, 100)])
+def test_relu_beside_zeros(shape, dtype):
+    x = np.asarray(random(*shape) * 10).astype(dtype)
+    if x.size > 3 and x.dtype.kind == "f":
+        x.reshape(-1)[:3] = (math.nan, -0.0, math.inf)
+    for given_ in (x, x.T, x[..., ::2] if shape else x):
+        out = CPU.relu(given_)
+        assert out.dtype == x.dtype
+        np.testing.assert_array_equal(out, np.where(given_ < 0, 0, given_))
+
+
+@pytest.mark.parametrize("shape", [(64, 1568, 10), (64, 10, 1568), (300, 90, 70)])
+def test_products_that_one_thread_makes(shape):
+    rows, depth, columns = shape
+    a, b = random(rows, depth), random(depth, columns, seed=1)
+    assert parts.LIMIT < a.size * columns < 1 << 21
+    want = np.einsum("ij,jk->ik", a, b)
+    for left in (a, np.asfortranarray(a)):
+        for right in (b, np.asfortranarray(b), np.repeat(b, 2, axis=0)[::2]):
+            np.testing.assert_allclose(CPU.matmul(left, right), want, rtol=1e-9)
+    with pytest.raises(ValueError, match="mismatch"):
+        CPU.matmul(a, b[1:])

@@ -231,6 +231,10 @@ class Backend(ConvolutionKernels, NormKernels, AttentionKernels):
         """function(xp, *arrays), which does to every element the same."""
         return function(self.xp, *arrays)
 
+    def relu(self, x: Array) -> Array:
+        """The larger of x and 0, element by element."""
+        return self.xp.maximum(x, 0)
+
     def gelu(self, x: Array, approximate: str, with_grad: bool) -> tuple[Array, Any]:
         """x times the normal distribution function of x, and its slope or None."""
         return gelu(self, x, approximate, with_grad)

@@ -117,10 +117,10 @@ def _teach_malloc() -> None:
     """Let glibc keep up to 62 MB of freed memory, unless the limit is 0.
 
     It gives back what is free at the heap's end beyond twice the largest chunk that was
-    freed so far, so that each step of a small model would fault its memory in anew: 4,000
-    pages for a GPT of width 128. Freeing one chunk, whose pages are never touched, tells
-    it otherwise (M_TRIM_THRESHOLD in "man mallopt"), as any program does that frees
-    such an array. Other C libraries just free it.
+    freed so far, so that each step of a small model would fault its memory in anew:
+    4,000 pages for a GPT of width 128. Freeing one chunk, whose pages are never
+    touched, tells it otherwise (M_TRIM_THRESHOLD in "man mallopt"), as any program does
+    that frees such an array. Other C libraries just free it.
     """
     if _limit:
         np.empty(HEAP, np.uint8)

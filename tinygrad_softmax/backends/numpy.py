@@ -12,7 +12,7 @@ from . import buffers, threads
 from .base import Array
 from .dtypes import float16, float32, float64, is_half, working_dtype
 from .numpy_attention import attention, attention_grad
-from .numpy_convolutions import NumpyConvolutions
+from .numpy_convolutions import LIMIT, NumpyConvolutions, multiply
 from .numpy_gelu import gelu
 from .numpy_norms import layer_norm, layer_norm_grad
 from .numpy_pooling import NumpyPooling
@@ -24,6 +24,7 @@ GELU_BYTES = 128 * 1024  # of x; there are some eight arrays of that size on the
 BLOCK = 1 << 17  # elements of an activation: threads that call rarely wait less
 THREADED_BYTES = 1 << 21  # from which on it pays to wake a thread
 WHERE_SIZE = 1 << 10  # elements from which on bits are faster than branches
+ONE_THREAD = 1 << 21  # multiplications of a product that one thread does
 BITS = {float16: np.int16, float32: np.int32, float64: np.int64}
 
 
@@ -72,6 +73,33 @@ class NumpyBackend(NumpyConvolutions, NumpyPooling, SoftmaxKernels):
         if bits is None or type(b) is not float or b or copysign(1.0, b) < 0.0:
             return np.where(condition, a, b)
         return np.multiply(condition, a.view(bits)).view(a.dtype)
+
+    def relu(self, x: Array) -> Array:
+        """`np.maximum(x, 0)`, which is only fast beside an array of zeros."""
+        large = getattr(x, "size", 0) >= WHERE_SIZE and x.dtype.char in "fd"
+        if not large or not x.flags.c_contiguous:
+            return np.maximum(x, 0)
+        out = self.empty(x.shape, x.dtype)
+        whole, rows = x.size - x.size % WHERE_SIZE, (-1, WHERE_SIZE)
+        flat, into = x.reshape(-1), out.reshape(-1)
+        zeros = np.zeros(WHERE_SIZE, x.dtype)
+        np.maximum(flat[:whole].reshape(rows), zeros, out=into[:whole].reshape(rows))
+        np.maximum(flat[whole:], 0, out=into[whole:])
+        return out
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """What is not worth two threads keeps BLAS from waking its own.
+
+        They go on spinning afterwards and hold up those of the next kernel.
+        """
+        if a.ndim == b.ndim == 2 and a.dtype == b.dtype and a.dtype.char in "fd":
+            size = a.size * b.shape[1]
+            if not LIMIT < size <= ONE_THREAD or a.shape[1] != b.shape[0]:
+                return np.matmul(a, b)
+            out = np.empty((a.shape[0], b.shape[1]), a.dtype)
+            multiply(a, b, out, LIMIT)
+            return out
+        return super().matmul(a, b)
 
     def scatter_add(self, out: Array, index: Any, values: Array) -> None:
         """`out[index] += values` in place; rows of a matrix four times faster."""

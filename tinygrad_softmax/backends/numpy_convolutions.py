@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from .buffers import empty
 from .convolutions import ConvolutionKernels
 from .dtypes import working_dtype
 from .scratch import give_back, shaped, take
@@ -51,7 +52,7 @@ class NumpyConvolutions(ConvolutionKernels):
     ) -> Array:
         dtypes = [each.dtype for each in (x, weight, bias) if each is not None]
         dtype = np.result_type(*dtypes)
-        out = np.empty((len(x), len(weight), *positions), dtype)
+        out = empty((len(x), len(weight), *positions), dtype)
         w = weight.reshape(groups, len(weight) // groups, prod(weight.shape[1:]))
         w = w.astype(working_dtype(dtype), copy=False)
         self._convolve(x, w, bias, window, out)
@@ -83,7 +84,7 @@ class NumpyConvolutions(ConvolutionKernels):
             made = target
             if target.dtype != w.dtype:
                 made = np.empty(target.shape, w.dtype)
-            _multiply(w, columns, made, LIMIT)
+            multiply(w, columns, made, LIMIT)
             seen.close()
             if shifts is not None:
                 made += shifts
@@ -102,7 +103,7 @@ class NumpyConvolutions(ConvolutionKernels):
     ) -> Array:
         dtype = np.result_type(y.dtype, weight.dtype)
         outputs, share = len(weight) // groups, weight.shape[1]
-        out = np.empty((len(y), groups * share, *lengths), dtype)
+        out = empty((len(y), groups * share, *lengths), dtype)
         w = weight.reshape(groups, outputs, share, window.size)
         w = w.astype(working_dtype(dtype), copy=False)
         if not out.size or not y.size:
@@ -139,7 +140,7 @@ class NumpyConvolutions(ConvolutionKernels):
             left = left.reshape(len(left), outputs, -1).swapaxes(1, 2)
             right = right.astype(w.dtype, copy=False)
             made = np.empty((*right.shape[:2], left.shape[1], right.shape[3]), w.dtype)
-            _multiply(left, right, made, LIMIT)
+            multiply(left, right, made, LIMIT)
             places = slice(begin * width, end * width)
             target = out[some, places]
             made = made.reshape(*target.shape[:2], size, *positions)
@@ -196,7 +197,7 @@ class NumpyConvolutions(ConvolutionKernels):
                     found = _Columns(few, window, here, begin, kind, joined)
                     left = found.array.reshape(len(seen), groups, -1, right.shape[2])
                     made = np.empty((*left.shape[:3], rows), kind)
-                    _multiply(left, right, made, LIMIT // 2)  # measured
+                    multiply(left, right, made, LIMIT // 2)  # measured
                     found.close()
                     total = totals[lane, :, first : first + step]
                     total += np.add.reduce(made, axis=0).reshape(total.shape)
@@ -300,7 +301,7 @@ class _Columns:
         give_back(*self.buffers)
 
 
-def _multiply(a: Array, b: Array, out: Array, limit: int) -> None:
+def multiply(a: Array, b: Array, out: Array, limit: int) -> None:
     """a @ b into `out`; with a small a or b, by products up to `limit`.
 
     Those are one call's, too: NumPy goes over them without the interpreter's lock.
@@ -308,7 +309,7 @@ def _multiply(a: Array, b: Array, out: Array, limit: int) -> None:
     rows, depth, columns = a.shape[-2], a.shape[-1], b.shape[-1]
     if rows > columns:
         first, second, into = (each.swapaxes(-1, -2) for each in (b, a, out))
-        _multiply(first, second, into, limit)
+        multiply(first, second, into, limit)
         return
     width = limit // max(1, rows * depth) or 1
     if width >= columns or rows * depth > SMALL:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .buffers import empty
 from .dtypes import working_dtype
 from .threads import for_each, get_num_threads
 from .windows import Array, Window, WindowKernels
@@ -32,9 +33,9 @@ class NumpyPooling(WindowKernels):
         if x.dtype.kind != "f" or not x.size or 0 in positions:
             return super().window_max(x, window, positions, with_numbers)
         rows = _merged(x)
-        best = np.empty((len(rows), 1, *positions), x.dtype)
-        kind = np.uint8 if window.size <= 256 else np.int32
-        numbers = np.empty(best.shape, kind) if with_numbers else None
+        best = empty((len(rows), 1, *positions), x.dtype)
+        kind = np.dtype(np.uint8 if window.size <= 256 else np.int32)
+        numbers = empty(best.shape, kind) if with_numbers else None
         first = self._first_inside(window, positions).astype(kind)
 
         def work(some: slice) -> None:
@@ -61,7 +62,7 @@ class NumpyPooling(WindowKernels):
         if x.dtype.kind != "f" or not x.size or 0 in positions:
             return super().window_sum(x, window, positions, numbers)
         rows, chosen = _merged(x), None if numbers is None else _merged(numbers)
-        out = np.empty((len(rows), 1, *positions), working_dtype(x.dtype))
+        out = empty((len(rows), 1, *positions), working_dtype(x.dtype))
 
         def work(some: slice) -> None:
             found = None if chosen is None else chosen[some]
@@ -91,7 +92,7 @@ class NumpyPooling(WindowKernels):
         positions = y.shape[2:]
         shape, inside = window.frame(positions, lengths)
         parts = window.parts(positions)
-        out = np.empty((len(rows), 1, *lengths), working_dtype(y.dtype))
+        out = empty((len(rows), 1, *lengths), working_dtype(y.dtype))
         apart = all(map(_apart, window.kernel, window.stride, window.dilation))
         covered = apart and shape == tuple(map(_product, window.kernel, positions))
 
