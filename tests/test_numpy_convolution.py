@@ -134,8 +134,7 @@ def threads():
     tg.set_num_threads(before)
 
 
-def test_no_digit_depends_on_the_threads_or_on_the_call(threads, monkeypatch):
-    monkeypatch.setattr(pooling, "THREAD_BYTES", 1)
+def test_no_digit_depends_on_the_threads_or_on_the_call(threads):
     problem = large()
     pool = Window((2, 2), (2, 2), (0, 0), (1, 1))
 
