@@ -473,6 +473,10 @@ def _matmul(a: ndarray, b: ndarray, *, out: Any = None, dtype: Any = None) -> nd
         raise TypeError("the batched product does not support bfloat16")
     with np.errstate(all="ignore"):
         result = np.matmul(a.host, b.host)
+    if out is not None:
+        _check_devices([a, out])
+        np.copyto(out.host, result, casting="same_kind")
+        return out
     return _new(np.asarray(result, np.promote_types(a.dtype, b.dtype)))
 
 

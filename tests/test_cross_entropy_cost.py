@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from unittest import mock
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as hst
 
 import tinygrad_softmax as tg
-from tinygrad_softmax.backends import Backend, backend_of
+from tinygrad_softmax.backends import Backend, backend_of, numpy_softmax
 from tinygrad_softmax.backends.numpy import NumpyBackend
 from tinygrad_softmax.backends.targets import Targets
+from tinygrad_softmax.testing import strategies
 
 
 def peak_bytes(function):
@@ -273,3 +277,55 @@ def test_a_large_problem_goes_through_blocks():
     )
     np.testing.assert_allclose(loss.item(), losses.mean(dtype=float), rtol=1e-6)
     np.testing.assert_allclose(x.grad.numpy(), wanted, rtol=1e-6)
+
+
+LABELS_KERNEL = (
+    dict(),
+    dict(ignore_index=2),
+    dict(ignore_index=-100),
+    dict(weight=np.linspace(0.5, 2.0, 7, dtype="float32")),
+    dict(reduction="sum"),
+)
+
+
+@pytest.mark.parametrize("options", LABELS_KERNEL)
+@pytest.mark.parametrize("rows", [5, 3000])
+def test_labels_never_become_rows_of_targets_on_the_cpu(options, rows, monkeypatch):
+    """The plain kernel, which makes such rows, takes several times as long."""
+
+    def plain(*_args, **_options):
+        raise AssertionError("the plain kernel was used")
+
+    monkeypatch.setattr(Backend, "softmax_cross_entropy", plain)
+    rng = np.random.default_rng(0)
+    x = tg.tensor(rng.standard_normal((rows, 4)).astype("f"), requires_grad=True)
+    weight = tg.tensor(rng.standard_normal((7, 4)).astype("f"), requires_grad=True)
+    target = tg.tensor(rng.integers(0, 7, rows))
+    tg.softmax_cross_entropy(x @ weight.T, target, **options).backward()
+    if "weight" in options:
+        options = dict(class_weight=options["weight"])
+    tg.linear_cross_entropy(x, weight, target, **options).backward()
+
+
+@given(
+    strategies.shapes(min_ndim=2, max_ndim=2, max_side=9),
+    hst.sampled_from(["float32", "float64"]),
+    hst.sampled_from(["int32", "int64"]),
+    hst.integers(0, 99),
+)
+def test_the_short_way_of_a_small_batch_gives_the_same_bits(shape, dtype, kind, seed):
+    rng = np.random.default_rng(seed)
+    logits = (rng.standard_normal(shape) * 10).astype(dtype)
+    target = rng.integers(0, shape[1], shape[0]).astype(kind)
+    found = []
+    for backend in (numpy_softmax.SoftmaxKernels, Backend):
+        way = backend.small_cross_entropy
+        with mock.patch.object(
+            numpy_softmax.SoftmaxKernels, "small_cross_entropy", way
+        ):
+            x = tg.tensor(logits, requires_grad=True)
+            loss = tg.softmax_cross_entropy(x, tg.tensor(target))
+            loss.backward()
+            found.append((loss.detach().numpy(), x.grad.numpy()))
+    for short, long in zip(*found, strict=True):
+        np.testing.assert_array_equal(short, long)

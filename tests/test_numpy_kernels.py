@@ -124,11 +124,14 @@ def test_softmax_of_large_and_small_rows(x, settings, data):
     plain = PLAIN.softmax(x)
     with small(**settings):
         found = FAST.softmax(x)
-        # (Two rows: the sum over one that is transposed would be along memory.)
-        alone = [FAST.softmax(x[[i, i]])[0] for i in range(len(x))]
+        # (Two rows: the sum over one that is transposed would be along memory. So is
+        # that of a last block of one row.)
+        step = FAST._rows_at_once(x)
+        whole = len(x) - (step > 1 and len(x) % step == 1)
+        alone = [FAST.softmax(x[[i, i]])[0] for i in range(whole)]
     size = np.abs(plain.astype(np.float64)) + (1.0 if x.dtype == np.float16 else 0.0)
     assert_close(found, plain, size)
-    np.testing.assert_array_equal(found, alone)
+    np.testing.assert_array_equal(found[:whole], np.reshape(alone, found[:whole].shape))
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])

@@ -130,7 +130,8 @@ def primitive(
     common = name, forward, plans, differentiable
     op: Any
     if variadic or statics or residuals or defaults or len(inputs) > 2:
-        op = _general_call(*common, 0 if variadic else len(inputs), tuple(defaults))
+        arity = 0 if variadic else len(inputs)
+        op = _general_call(*common, residuals, arity, tuple(defaults))
     else:
         op = (_unary_call if len(inputs) == 1 else _binary_call)(*common)
     update_wrapper(op, forward)
@@ -216,6 +217,7 @@ def _general_call(
     forward: Callable,
     plans: dict,
     differentiable: bool,
+    residual_names: tuple[str, ...],
     arity: int,
     defaults: tuple,
 ) -> Callable:
@@ -225,16 +227,18 @@ def _general_call(
         for key, value in statics.items():
             if type(value) not in PLAIN:
                 statics[key] = static(name, key, value)
-        like = None
+        like, arrays, nodes, marks = None, [], [], []
         for x in inputs:
+            node, array = None, x
             if isinstance(x, Variable):
-                like = x
-                break
-        else:
+                node, array, like = x.node, x.array, x if like is None else like
+            arrays.append(array)
+            nodes.append(node)
+            marks.append(node is not None)
+        if like is None:
             out = forward(*inputs, **statics)
-            return out[0] if this.residuals else out
+            return out[0] if residual_names else out
         kind = type(like.array)
-        arrays = [x.array if isinstance(x, Variable) else x for x in inputs]
         for array in arrays:
             if type(array) is not kind:
                 arrays = aligned(name, arrays)
@@ -246,19 +250,17 @@ def _general_call(
                 out = forward(*arrays, **statics)
         except (ValueError, TypeError, IndexError) as error:
             raise explained(error, name, arrays) from error
-        residuals = ()
-        if this.residuals:
+        residuals, needs = (), tuple(marks)
+        if residual_names:
             out, *residuals = out
-        nodes = tuple([x.node if isinstance(x, Variable) else None for x in inputs])
-        needs = tuple([node is not None for node in nodes])
         if True not in needs or not grad_enabled() or not differentiable:
             return _constant(this, like, out, arrays, statics)
         if type(out) is not kind:
             out = backend_of(out).asarray(out)  # (to_device: not like.array's)
         plan = plans.get(needs) or make_plan(this, needs)
-        statics.update(zip(this.residuals, residuals, strict=True))
+        statics.update(zip(residual_names, residuals, strict=True))
         saved = plan.save(out, *((arrays,) if this.variadic else arrays), **statics)
-        return _record(like, plan, nodes, saved, out, arrays)
+        return _record(like, plan, tuple(nodes), saved, out, arrays)
 
     this: Any = op
     return op

@@ -132,7 +132,7 @@ class Backend(ConvolutionKernels, NormKernels, AttentionKernels):
         instead; their rows become nan, and the error is raised by the next `to_host`.
         """
         bad = self.bad_labels(labels, classes, ignore_index)
-        if bad.any():
+        if bad is not None and bad.any():
             first = int(bad.reshape(-1).argmax())
             row = tuple(int(i) for i in np.unravel_index(first, labels.shape))
             raise error(row, int(labels[row]), classes, ignore_index)
@@ -154,8 +154,9 @@ class Backend(ConvolutionKernels, NormKernels, AttentionKernels):
 
     def bad_labels(
         self, labels: Array, classes: int, ignore_index: int | None
-    ) -> Array:
-        """A mask of the labels outside [0, classes) that are not `ignore_index`."""
+    ) -> Array | None:
+        """A mask of the labels outside [0, classes) that are not `ignore_index`; None
+        where a backend knows that there are none."""
         bad = (labels < 0) | (labels >= classes)
         return bad if ignore_index is None else bad & (labels != ignore_index)
 
@@ -298,6 +299,13 @@ class Backend(ConvolutionKernels, NormKernels, AttentionKernels):
         e[rows, a] = 0.0
         return e, e.sum(axis=1), d, rows, a
 
+    def small_cross_entropy(
+        self, logits: Array, target: Array, axis: int, with_grad: bool
+    ) -> tuple[Any, Array | None, float] | None:
+        """A short way to (mean loss, its gradient or None, 1/n) of a batch of labels
+        without options; None where a backend has none for it."""
+        return None
+
     @np.errstate(all="ignore")
     def softmax_cross_entropy(
         self,
@@ -312,7 +320,8 @@ class Backend(ConvolutionKernels, NormKernels, AttentionKernels):
         for a proper target a sum of non-negative terms. Entries with u = 0 are
         skipped, so that 0 * -inf is 0.
 
-        Where `grad` (n, C) is given, `scale` times the gradient is written to it:
+        Where `grad` (n, C) is given (it may be `logits` itself, which no user sees
+        then), `scale` times the gradient is written to it:
         S * exp(d) / (1 + s) - u, and at a, the one entry where y-hat - y cancels,
         (sum of u without u[a], minus u[a] * s) / (1 + s).
         """

@@ -16,7 +16,7 @@ from .numpy_convolutions import LIMIT, NumpyConvolutions, multiply
 from .numpy_gelu import gelu
 from .numpy_norms import layer_norm, layer_norm_grad
 from .numpy_pooling import NumpyPooling
-from .numpy_softmax import SoftmaxKernels
+from .numpy_softmax import SoftmaxKernels, all_below
 from .numpy_sums import FEW, RUN, scatter_add_rows, sum_axes, sum_batch
 from .targets import LabelError, label_error
 
@@ -169,13 +169,20 @@ class NumpyBackend(NumpyConvolutions, NumpyPooling, SoftmaxKernels):
         error: LabelError = label_error,
     ) -> tuple[Array | None, int | None]:
         """One pass where all labels are classes: below 0 they are huge if unsigned."""
-        if labels.size and labels.dtype.kind in "iu":
-            unsigned = labels.view(f"u{labels.itemsize}")
-            if unsigned.item(unsigned.argmax()) < classes:
-                if ignore_index is not None and 0 <= ignore_index < classes:
-                    return None, ignore_index
-                return None, None
+        whole = labels.size and labels.dtype.kind in "iu"
+        if whole and all_below(labels, classes):
+            if ignore_index is not None and 0 <= ignore_index < classes:
+                return None, ignore_index
+            return None, None
         return super().examine_labels(labels, classes, ignore_index, error)
+
+    def bad_labels(
+        self, labels: Array, classes: int, ignore_index: int | None
+    ) -> Array | None:
+        """None where all are good, which the host may look at: it has a faster kernel
+        for those."""
+        bad = super().bad_labels(labels, classes, ignore_index)
+        return bad if bad is not None and bad.any() else None
 
     def elementwise(self, function: Any, *arrays: Array) -> Array:
         """The function, block by block, on several threads."""

@@ -22,6 +22,8 @@ from .targets import Targets
 BLOCK_BYTES = 1024 * 1024  # measured best among 64 KB .. 2 MB, most so on two threads
 THREADED_BYTES = 1024 * 1024  # of rows: below, a second thread costs more than it does
 UNBUFFERED = range(512, 8193)  # classes for which NumPy's buffers are too large
+UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+SMALL = 4096  # numbers of a batch whose calls cost more than what they compute
 BUFFER = 16  # elements: the smallest there can be
 
 
@@ -42,6 +44,12 @@ def _by_blocks(work: Callable[[slice], None], x: Array, step: int) -> None:
     finally:
         if size is not None:
             np.setbufsize(size)
+
+
+def all_below(labels: Array, classes: int) -> bool:
+    """Whether all labels are classes: those below 0 are huge if unsigned."""
+    unsigned = labels.view(UNSIGNED[labels.itemsize])
+    return unsigned.item(unsigned.argmax()) < classes
 
 
 def _mine(x: Array) -> bool:
@@ -120,6 +128,22 @@ class SoftmaxKernels(Backend):
         return out
 
     # -- softmax_cross_entropy -------------------------------------------------------
+
+    def small_cross_entropy(
+        self, logits: Array, target: Array, axis: int, with_grad: bool
+    ) -> tuple[Any, Array | None, float] | None:
+        """The mean over a small batch of labels, with nothing on the way that such a
+        batch does not need: there the calls cost more than what they compute."""
+        kinds = logits.dtype.char in "fd" and target.dtype.kind == "i"
+        if not kinds or logits.ndim != 2 or not 0 < logits.size <= SMALL or axis != 1:
+            return None
+        if not logits.flags.c_contiguous or not all_below(target, logits.shape[1]):
+            return None
+        n, grad = len(target), np.empty_like(logits) if with_grad else None
+        with np.errstate(all="ignore"):
+            losses = softmax_blocks.of_plain_labels(logits, target, grad, 1.0 / n)
+            total = np.add.reduce(losses)
+            return total / logits.dtype.type(n), grad, 1.0 / n
 
     def softmax_cross_entropy(
         self,

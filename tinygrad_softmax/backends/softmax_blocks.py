@@ -262,6 +262,12 @@ def of_labels(x: Array, targets: Targets, grad: Array | None, scale: Any) -> Arr
     return losses
 
 
+def of_plain_labels(x: Array, labels: Array, grad: Array | None, scale: Any) -> Array:
+    """`of_labels` of a small block, all of whose labels are classes of weight 1."""
+    log_sum, at_label = _rows(x, labels, 1.0, grad, scale)
+    return log_sum - at_label
+
+
 def _rows(
     x: Array, labels: Array, weights: Any, grad: Array | None, scale: Any
 ) -> tuple[Array, Array]:
@@ -274,10 +280,9 @@ def _rows(
     if grad is None:
         return log_sum, at_label
     whole = weights * scale
-    denominator = s + 1.0
-    e *= (whole / denominator)[:, None]
-    s *= whole
-    s /= denominator
+    ratio = whole / (s + 1.0)
+    e *= ratio[:, None]
+    s *= ratio
     new = flat[at]
     new -= whole
     np.putmask(new, at == top, at_label - s)

@@ -30,7 +30,7 @@ from .cross_entropy_checks import check_floating, check_options
 from .linalg import _matmul
 from .shaping import reshape, swapaxes
 
-CHUNK_BYTES = 8 * 1024 * 1024  # of logits at a time, unless `chunk` says otherwise
+CHUNK_BYTES = 16 * 1024 * 1024  # of logits at a time, unless `chunk` says otherwise
 
 
 class _Sums(NamedTuple):
@@ -51,18 +51,19 @@ def _through_chunks(x, weight, bias, targets: Targets, chunk, needs, scale, rows
     b = None if bias is None else bias.astype(work, copy=False)
     losses = xp.empty(n, work)
     dx = xp.empty_like(x) if needs[0] else None
-    dw = xp.zeros(w.shape, work) if needs[1] else None
+    dw = (xp.empty if n else xp.zeros)(w.shape, work) if needs[1] else None
     db = xp.zeros(w.shape[0], work) if needs[2] else None
-    change = xp.empty(w.shape, work) if needs[1] else None
-    # Fresh memory for each chunk would cost page faults, as much as its arithmetic.
-    buffers = xp.empty((1 + any(needs), min(chunk, n), w.shape[0]), work)
+    change = xp.empty(w.shape, work) if needs[1] and n > chunk else None
+    # Fresh memory for each chunk would cost page faults, as much as its arithmetic. The
+    # gradient of the logits takes their place.
+    buffer = xp.empty((min(chunk, n), w.shape[0]), work)
     for start in range(0, n, chunk):
         part = slice(start, min(start + chunk, n))
         some = x[part].astype(work, copy=False)
-        logits = xp.matmul(some, w.T, out=buffers[0, : len(some)])
+        logits = xp.matmul(some, w.T, out=buffer[: len(some)])
         if b is not None:
             logits += b
-        g = buffers[1, : len(some)] if any(needs) else None
+        g = logits if any(needs) else None
         losses[part] = backend.softmax_cross_entropy(logits, targets[part], g, scale)
         if g is None:
             continue
@@ -70,7 +71,9 @@ def _through_chunks(x, weight, bias, targets: Targets, chunk, needs, scale, rows
             g *= rows[part][:, None]
         if dx is not None:
             dx[part] = g @ w
-        if dw is not None:
+        if dw is not None and not start:
+            xp.matmul(g.T, some, out=dw)
+        elif dw is not None:
             dw += xp.matmul(g.T, some, out=change)
         if db is not None:
             db += g.sum(axis=0)

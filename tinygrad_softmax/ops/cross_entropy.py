@@ -43,6 +43,10 @@ def _cross_entropy(
     label_smoothing,
     with_grad,
 ):
+    if reduction == "mean" and weight is ignore_index is None and not label_smoothing:
+        found = backend_of(logits).small_cross_entropy(logits, target, axis, with_grad)
+        if found is not None:
+            return found
     classes, options = logits.shape[axis], (weight, ignore_index, label_smoothing)
     targets = row_targets(logits, classes, target, axis, *options, check=True)
     scale = mean_scale(targets, reduction, working_dtype(logits.dtype))
@@ -311,8 +315,8 @@ def softmax_cross_entropy(
     options = check_options(logits, shape, target, axis, reduction, weight,
                             ignore_index, label_smoothing)  # fmt: skip
     with_grad = is_grad_enabled() and getattr(logits, "node", None) is not None
-    return _cross_entropy(logits, options.pop("target"), axis=axis,
-                          with_grad=with_grad, **options)  # fmt: skip
+    target = options.pop("target")
+    return _cross_entropy(logits, target, axis=axis, with_grad=with_grad, **options)
 
 
 def _warn_of_probabilities(logits: Any, axis: int) -> None:
