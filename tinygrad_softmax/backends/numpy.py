@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from math import copysign
 from typing import Any
 
@@ -24,6 +24,7 @@ GELU_BYTES = 128 * 1024  # of x; there are some eight arrays of that size on the
 BLOCK = 1 << 17  # elements of an activation: threads that call rarely wait less
 THREADED_BYTES = 1 << 21  # from which on it pays to wake a thread
 WHERE_SIZE = 1 << 10  # elements from which on bits are faster than branches
+ZEROS = 1 << 14  # of them are kept
 ONE_THREAD = 1 << 21  # multiplications of a product that one thread does
 BITS = {float16: np.int16, float32: np.int32, float64: np.int64}
 
@@ -75,16 +76,18 @@ class NumpyBackend(NumpyConvolutions, NumpyPooling, SoftmaxKernels):
         return np.multiply(condition, a.view(bits)).view(a.dtype)
 
     def relu(self, x: Array) -> Array:
-        """`np.maximum(x, 0)`, which is only fast beside an array of zeros."""
-        large = getattr(x, "size", 0) >= WHERE_SIZE and x.dtype.char in "fd"
-        if not large or not x.flags.c_contiguous:
+        """`np.maximum(x, 0)`, four times as fast beside zeros than beside one number."""
+        plain = getattr(x, "ndim", 0) and x.dtype.char in "fd" and x.flags.c_contiguous
+        if not plain:
             return np.maximum(x, 0)
+        zeros = _zeros(x.dtype)
+        if x.size <= ZEROS:
+            return np.maximum(x, zeros[: x.size].reshape(x.shape))
         out = self.empty(x.shape, x.dtype)
-        whole, rows = x.size - x.size % WHERE_SIZE, (-1, WHERE_SIZE)
+        whole, rows = x.size - x.size % ZEROS, (-1, ZEROS)
         flat, into = x.reshape(-1), out.reshape(-1)
-        zeros = np.zeros(WHERE_SIZE, x.dtype)
         np.maximum(flat[:whole].reshape(rows), zeros, out=into[:whole].reshape(rows))
-        np.maximum(flat[whole:], 0, out=into[whole:])
+        np.maximum(flat[whole:], zeros[: x.size - whole], out=into[whole:])
         return out
 
     def matmul(self, a: Array, b: Array) -> Array:
@@ -220,6 +223,14 @@ class NumpyBackend(NumpyConvolutions, NumpyPooling, SoftmaxKernels):
 
         threads.for_each(work, -(-x.size // step), threads.get_num_threads())
         return out, slope
+
+
+@lru_cache(maxsize=2)
+def _zeros(dtype: Any) -> Array:
+    """Zeros that stay: not to be written to."""
+    zeros = np.zeros(ZEROS, dtype)
+    zeros.flags.writeable = False
+    return zeros
 
 
 def _one_dtype(x: Array, *others: Array | None) -> bool:

@@ -43,7 +43,8 @@ def _cross_entropy(
     label_smoothing,
     with_grad,
 ):
-    if reduction == "mean" and weight is ignore_index is None and not label_smoothing:
+    none = ignore_index is None or not 0 <= ignore_index < logits.shape[axis]
+    if none and reduction == "mean" and weight is None and not label_smoothing:
         found = backend_of(logits).small_cross_entropy(logits, target, axis, with_grad)
         if found is not None:
             return found

@@ -11,7 +11,7 @@ from ...ops.autocasting import lowered
 from ...ops.axes import check_array
 from ...ops.cross_entropy_checks import check_floating
 from ...ops.linalg import _matmul
-from ...ops.shaping import _reshape, swapaxes
+from ...ops.shaping import _reshape
 
 __all__ = ["linear"]
 
@@ -35,16 +35,11 @@ def _(g, weight):
 @_linear.vjp("weight")
 def _(g, input):
     # Y = X W^T gives dW = dY^T X, one product of all rows.
+    if input.ndim == 2:
+        return _matmul(g.T, input)
     n = prod(input.shape[:-1])
     rows = _reshape(g, shape=(n, g.shape[-1]))
-    return _matmul(swapaxes(rows, 0, 1), _reshape(input, shape=(n, input.shape[-1])))
-
-
-@_linear.fused("weight")
-def _(g, input):
-    n = prod(input.shape[:-1])
-    rows = g.reshape(n, g.shape[-1])
-    return backend_of(g).matmul(rows.T, input.reshape(n, input.shape[-1]))
+    return _matmul(rows.T, _reshape(input, shape=(n, input.shape[-1])))
 
 
 @_linear.vjp("bias")
