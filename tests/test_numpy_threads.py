@@ -184,6 +184,10 @@ def test_the_setting(monkeypatch):
     monkeypatch.setenv(threads.VARIABLE, "many")
     with pytest.raises(ValueError, match="'many'; expected a number of threads"):
         tg.get_num_threads()
+    monkeypatch.delenv(threads.VARIABLE)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(threads, "_quota", lambda: 1)
+    assert tg.get_num_threads() == 1
     two: Any = np.int64(2)
     tg.set_num_threads(two)
     assert tg.get_num_threads() == 2
@@ -191,6 +195,22 @@ def test_the_setting(monkeypatch):
         tg.set_num_threads(cast(Any, 2.5))
     with pytest.raises(ValueError, match="0; expected 1 or more"):
         tg.set_num_threads(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [
+        ("max 100000\n", sys.maxsize),
+        ("50000 100000\n", 1),
+        ("250000 100000\n", 3),
+        ("", sys.maxsize),
+    ],
+)
+def test_a_containers_quota(text, cores, tmp_path):
+    path = tmp_path / "cpu.max"
+    path.write_text(text)
+    assert threads._quota.__wrapped__(str(path)) == cores
+    assert threads._quota.__wrapped__(str(tmp_path / "none")) == sys.maxsize
 
 
 def test_a_helper_keeps_away_from_its_callers_core():
@@ -265,3 +285,37 @@ def test_fork():
         timeout=120,
     )
     assert (found.stdout, found.stderr) == ("done\n", "")
+
+
+JOBLIB = """
+import os
+import joblib, numpy as np, tinygrad_softmax as tg
+
+def work(seed):
+    x = np.random.default_rng(seed).normal(size=(200_000, 10)).astype("float32")
+    return tg.softmax(x), tg.get_num_threads(), os.environ["OMP_NUM_THREADS"]
+
+tg.set_num_threads(2)
+wanted = [tg.softmax(np.random.default_rng(seed).normal(size=(200_000, 10))
+          .astype("float32")) for seed in (0, 1, 2)]
+found = joblib.Parallel(n_jobs=2)(joblib.delayed(work)(seed) for seed in (0, 1, 2))
+for (out, number, variable), right in zip(found, wanted, strict=True):
+    assert (out == right).all()
+    assert number == int(variable)
+print("done")
+"""
+
+
+def test_joblibs_workers():
+    """Each has the threads that joblib leaves it, and computes the same digits."""
+    root = str(Path(tg.__file__).parent.parent)
+    taken = ("OMP_NUM_THREADS", threads.VARIABLE)
+    found = subprocess.run(
+        [sys.executable, "-c", JOBLIB],
+        env={k: v for k, v in os.environ.items() if k not in taken}
+        | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (found.stdout, found.returncode) == ("done\n", 0), found.stderr

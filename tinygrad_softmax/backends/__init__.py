@@ -6,6 +6,7 @@ an operation is the backend of its arrays, never a global: `backend_of(array)`.
 """
 
 from .base import Backend
+from .buffers import free_buffers, get_buffer_limit, set_buffer_limit
 from .random import Generator, manual_seed
 from .registry import (
     backend_of,
@@ -31,12 +32,15 @@ __all__ = [
     "cuda_is_available",
     "default_device",
     "for_another_thread",
+    "free_buffers",
+    "get_buffer_limit",
     "get_num_threads",
     "is_number",
     "manual_seed",
     "namespace",
     "register_backend",
     "resolve_device",
+    "set_buffer_limit",
     "set_num_threads",
     "several_devices",
     "there",

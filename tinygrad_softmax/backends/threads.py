@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import operator
 import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
-from functools import cache
+from functools import cache, lru_cache
 from itertools import count
 from typing import Any
 
@@ -31,7 +32,8 @@ def get_num_threads() -> int:
 
     What `set_num_threads` said; else the environment variable
     TINYGRAD_SOFTMAX_NUM_THREADS, or OMP_NUM_THREADS (which joblib sets in its worker
-    processes); else as many as there are cores that this process may run on.
+    processes); else as many as there are cores that this process may run on: no more
+    than a container's quota (a control group's `cpu.max`) is worth.
 
     >>> get_num_threads() >= 1
     True
@@ -48,8 +50,19 @@ def get_num_threads() -> int:
                 "of threads, 1 or more"
             )
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
+        return min(len(os.sched_getaffinity(0)), _quota())
     return os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def _quota(path: str = "/sys/fs/cgroup/cpu.max") -> int:
+    """How many cores' time this process's control group may have, rounded up."""
+    try:
+        with open(path) as file:
+            microseconds, period = file.read().split()
+            return max(1, -(-int(microseconds) // int(period)))
+    except (OSError, ValueError):  # there are none, or "max"
+        return sys.maxsize
 
 
 def set_num_threads(n: int) -> None:
