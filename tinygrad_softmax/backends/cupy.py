@@ -164,7 +164,7 @@ class CupyBackend(Backend):
         options = (labels.shape, classes, ignore_index, error)
         with labels.device:
             bad = self.bad_labels(labels, classes, ignore_index)
-            if bad.size:
+            if bad is not None and bad.size:
                 if device not in self._bad_labels:
                     self._bad_labels[device] = _FirstBadLabel(self.xp)
                 self._bad_labels[device].note(bad, labels, options)
