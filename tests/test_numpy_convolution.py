@@ -208,8 +208,13 @@ def test_a_nan_wins_its_window(size):
 def test_columns_are_never_many(monkeypatch):
     """Of one large sample they are made band by band; the whole would be 2.4 MB."""
     sizes = []
-    take = scratch.take
-    monkeypatch.setattr(parts, "take", lambda size: sizes.append(size) or take(size))
+    array = scratch.Scratch.array
+
+    def counted(self, number, shape, dtype):
+        sizes.append(math.prod(shape) * dtype.itemsize)
+        return array(self, number, shape, dtype)
+
+    monkeypatch.setattr(scratch.Scratch, "array", counted)
     x, weight = random(1, 4, 128, 64), random(4, 4, 3, 3, seed=1)
     window = Window((3, 3), (1, 1), (1, 1), (1, 1))
     CPU.convolution(x, weight, None, window, (128, 64), 1)
@@ -226,25 +231,6 @@ def test_a_product_by_small_ones_writes_where_it_should():
         out = np.full((2, 5, columns), math.nan)
         parts.multiply(a, b, out, 5 * 7 * 3)
         np.testing.assert_allclose(out, a @ b, rtol=1e-12)
-
-
-def test_scratch_is_used_again_and_never_shared(monkeypatch):
-    idle: list[np.ndarray] = []
-    monkeypatch.setattr(scratch, "_idle", idle)
-    taken = [scratch.take(100) for _ in range(scratch.KEPT + 2)]
-    for index, buffer in enumerate(taken):
-        buffer[:] = index
-    assert [buffer[99] for buffer in taken] == list(range(len(taken)))
-    scratch.give_back(*taken)
-    assert len(idle) == scratch.KEPT
-    again = scratch.take(100)
-    assert any(again is buffer for buffer in taken)
-    assert all(again is not buffer for buffer in idle)
-    assert scratch.take(1000).size == 1000
-    assert np.shares_memory(scratch.shaped(again, (5, 5), np.dtype("f4")), again)
-    before = len(idle)
-    scratch.give_back(np.empty(scratch.LARGEST + 1, np.uint8))
-    assert len(idle) == before
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])

@@ -22,6 +22,7 @@ import tinygrad_softmax as tg
 from tinygrad_softmax.backends import Backend, numpy_softmax, softmax_blocks, threads
 from tinygrad_softmax.backends.dtypes import working_dtype
 from tinygrad_softmax.backends.numpy import NumpyBackend
+from tinygrad_softmax.backends.scratch import KEPT_BYTES, Scratch
 from tinygrad_softmax.backends.targets import Targets
 from tinygrad_softmax.testing import strategies as st
 
@@ -280,13 +281,13 @@ def test_a_step_allocates_the_gradient_and_vectors():
 
 
 def test_scratch_is_used_again_but_not_kept_if_huge():
-    scratch = softmax_blocks._Scratch()
+    scratch = Scratch()
     first = scratch.array(0, (4, 5), np.dtype("float32"))
     again = scratch.array(0, (2, 3), np.dtype("float32"))
     assert np.shares_memory(first, again)
     assert not np.shares_memory(first, scratch.array(1, (4, 5), np.dtype("float32")))
     assert not np.shares_memory(first, scratch.array(0, (4, 5), np.dtype("float64")))
-    side = softmax_blocks.KEPT_BYTES
+    side = KEPT_BYTES
     huge = scratch.array(0, (2, side), np.dtype("int8"))
     assert not np.shares_memory(huge, scratch.array(0, (2, side), np.dtype("int8")))
     found = []

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import tinygrad_softmax as tg
-from tinygrad_softmax.backends import backend_of, buffers, softmax_blocks
+from tinygrad_softmax.backends import backend_of, buffers
+from tinygrad_softmax.backends.scratch import scratch
 from tinygrad_softmax.backends.targets import Targets
 
 ROWS, CLASSES = 2048, 1000
@@ -53,7 +54,7 @@ def passes():
 
     def forget():
         buffers.free_buffers()
-        softmax_blocks.scratch.kept.clear()
+        scratch.kept.clear()
 
     def count(function, *arrays):
         forget()

@@ -21,7 +21,7 @@ import numpy as np
 from .buffers import empty
 from .convolutions import ConvolutionKernels
 from .dtypes import working_dtype
-from .scratch import give_back, shaped, take
+from .scratch import scratch
 from .threads import for_each, get_num_threads
 from .windows import Array, Window
 
@@ -78,14 +78,13 @@ class NumpyConvolutions(ConvolutionKernels):
             some, begin, end = parts[i]
             here = (end - begin, *positions[1:])
             part = x[some]
-            seen = _Columns(part, window, here, begin, w.dtype)
-            columns = seen.array.reshape(len(part), groups, depth, prod(here))
+            seen = _columns(part, window, here, begin, w.dtype)
+            columns = seen.reshape(len(part), groups, depth, prod(here))
             target = flat[some, :, :, begin * inner : end * inner]
             made = target
             if target.dtype != w.dtype:
                 made = np.empty(target.shape, w.dtype)
             multiply(w, columns, made, LIMIT)
-            seen.close()
             if shifts is not None:
                 made += shifts
             if made is not target:
@@ -194,11 +193,10 @@ class NumpyConvolutions(ConvolutionKernels):
                 for first in range(0, share, step):
                     few = grouped[some, :, first : first + step]
                     few = few.reshape(len(few), -1, *x.shape[2:])
-                    found = _Columns(few, window, here, begin, kind, joined)
-                    left = found.array.reshape(len(seen), groups, -1, right.shape[2])
+                    found = _columns(few, window, here, begin, kind, joined)
+                    left = found.reshape(len(seen), groups, -1, right.shape[2])
                     made = np.empty((*left.shape[:3], rows), kind)
                     multiply(left, right, made, LIMIT // 2)  # measured
-                    found.close()
                     total = totals[lane, :, first : first + step]
                     total += np.add.reduce(made, axis=0).reshape(total.shape)
 
@@ -227,78 +225,64 @@ def _parts(n: int, length: int, sample: int, most: int) -> list[tuple[slice, int
     ]
 
 
-class _Columns:
+def _columns(
+    x: Array,
+    window: Window,
+    positions: tuple[int, ...],
+    begin: int,
+    dtype: Any,
+    joined: bool = False,
+) -> Array:
     """The windows of x as an array (n, C, *kernel, *positions), from place `begin` of
     the first axis on; `joined`, (C, *kernel, n, *positions).
 
-    It is in memory that `close` gives back.
+    It is in scratch memory, until this thread makes the next one.
     """
+    frame, offset = _framed(x, window, positions, begin, dtype)
+    far, near, *steps = frame.strides
+    inner = tuple(map(mul, steps, window.dilation))
+    outer = tuple(map(mul, steps, window.stride))
+    shape = (*x.shape[:2], *window.kernel, *positions)
+    strides = (far, near, *inner, *outer)
+    if joined:
+        shape = (x.shape[1], *window.kernel, len(x), *positions)
+        strides = (near, *inner, far, *outer)
+    view = np.ndarray(shape, frame.dtype, frame, offset, strides)
+    if window.size == 1 and frame.dtype == dtype:
+        return view
+    columns = scratch.array(0, shape, dtype)
+    np.copyto(columns, view)
+    return columns
 
-    def __init__(
-        self,
-        x: Array,
-        window: Window,
-        positions: tuple[int, ...],
-        begin: int,
-        dtype: Any,
-        joined: bool = False,
-    ) -> None:
-        self.buffers: list[np.ndarray] = []
-        frame, offset = self._framed(x, window, positions, begin, dtype)
-        far, near, *steps = frame.strides
-        inner = tuple(map(mul, steps, window.dilation))
-        outer = tuple(map(mul, steps, window.stride))
-        shape = (*x.shape[:2], *window.kernel, *positions)
-        strides = (far, near, *inner, *outer)
-        if joined:
-            shape = (x.shape[1], *window.kernel, len(x), *positions)
-            strides = (near, *inner, far, *outer)
-        view = np.ndarray(shape, frame.dtype, frame, offset, strides)
-        if window.size > 1 or frame.dtype != dtype:
-            buffer = take(view.size * dtype.itemsize)
-            self.buffers.append(buffer)
-            self.array = shaped(buffer, shape, dtype)
-            np.copyto(self.array, view)
-        else:
-            self.array = view
 
-    def _framed(
-        self,
-        x: Array,
-        window: Window,
-        positions: tuple[int, ...],
-        begin: int,
-        dtype: Any,
-    ) -> tuple[Array, int]:
-        """A contiguous array with all that the windows see, zeros where that is
-        outside of x; and how many bytes of it come before the first window."""
-        starts = [-before for before in window.padding]
-        starts[0] += begin * window.stride[0]
-        sizes = zip(
-            positions, window.kernel, window.stride, window.dilation, strict=True
-        )
-        spans = [(p - 1) * s + (k - 1) * d + 1 for p, k, s, d in sizes]
-        ends = [start + span for start, span in zip(starts, spans, strict=True)]
-        lengths = x.shape[2:]
-        if min(starts) >= 0 and all(map(le, ends, lengths)):
-            x = np.ascontiguousarray(x)
-            return x, sum(map(mul, starts, x.strides[2:]))
-        shape = (*x.shape[:2], *spans)
-        buffer = take(prod(shape) * dtype.itemsize)
-        self.buffers.append(buffer)
-        frame = shaped(buffer, shape, dtype)
-        frame.fill(0)
-        inside, seen = [], []
-        for start, end, length in zip(starts, ends, lengths, strict=True):
-            low, high = max(0, start), min(end, length)
-            seen.append(slice(low, max(low, high)))
-            inside.append(slice(low - start, max(low, high) - start))
-        frame[(..., *inside)] = x[(..., *seen)]
-        return frame, 0
-
-    def close(self) -> None:
-        """Give the memory back. The array may not be used any more."""
-        give_back(*self.buffers)
+def _framed(
+    x: Array,
+    window: Window,
+    positions: tuple[int, ...],
+    begin: int,
+    dtype: Any,
+) -> tuple[Array, int]:
+    """A contiguous array with all that the windows see, zeros where that is
+    outside of x; and how many bytes of it come before the first window."""
+    starts = [-before for before in window.padding]
+    starts[0] += begin * window.stride[0]
+    sizes = zip(positions, window.kernel, window.stride, window.dilation, strict=True)
+    spans = [(p - 1) * s + (k - 1) * d + 1 for p, k, s, d in sizes]
+    ends = [start + span for start, span in zip(starts, spans, strict=True)]
+    lengths = x.shape[2:]
+    if min(starts) >= 0 and all(map(le, ends, lengths)):
+        x = np.ascontiguousarray(x)
+        return x, sum(map(mul, starts, x.strides[2:]))
+    shape = (*x.shape[:2], *spans)
+    frame = scratch.array(1, shape, dtype)
+    frame.fill(0)
+    inside, seen = [], []
+    for start, end, length in zip(starts, ends, lengths, strict=True):
+        low, high = max(0, start), min(end, length)
+        seen.append(slice(low, max(low, high)))
+        inside.append(slice(low - start, max(low, high) - start))
+    frame[(..., *inside)] = x[(..., *seen)]
+    return frame, 0
 
 
 def multiply(a: Array, b: Array, out: Array, limit: int) -> None:

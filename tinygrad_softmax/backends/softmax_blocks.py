@@ -6,13 +6,13 @@ of e without the maximum.
 
 from __future__ import annotations
 
-import threading
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from .dtypes import working_dtype
+from .scratch import scratch
 from .targets import Targets
 
 Array = Any
@@ -21,29 +21,8 @@ NARROW = 32  # up to so many classes a block is transposed: measured
 NARROW_SIZE = 8192  # where there are so many numbers
 SUM_AT_ONCE = 1024  # so many numbers einsum adds without rounding badly
 FEW = 1024  # rows whose starts are kept
-KEPT_BYTES = 4 * 1024 * 1024  # larger scratch arrays are not kept
 # Where exp(x) and its sum are neither too large nor too small for their digits.
 LEAST_SUM, MOST_SUM, LEAST_X = 1e-18, 1e30, -80.0
-
-
-class _Scratch(threading.local):
-    """Arrays that a thread uses again and again: fresh ones cost page faults."""
-
-    def __init__(self) -> None:
-        self.kept: dict[tuple[int, Any], Array] = {}
-
-    def array(self, number: int, shape: tuple[int, int], dtype: Any) -> Array:
-        """Number `number` of this thread's arrays, with what its last user left."""
-        size = shape[0] * shape[1]
-        found = self.kept.get((number, dtype))
-        if found is None or found.size < size:
-            found = np.empty(size, dtype)
-            if found.nbytes <= KEPT_BYTES:
-                self.kept[number, dtype] = found
-        return found[:size].reshape(shape)
-
-
-scratch = _Scratch()
 
 
 def row_sums(e: Array) -> Array:
