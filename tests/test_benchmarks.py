@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cpu, curves, machine, measuring, report, rows, worker
+from benchmarks import cpu, curves, floors, machine, measuring, report, rows, worker
 from benchmarks.goals import Amount, Ratio, Row
 from benchmarks.measuring import (
     BY_HAND,
@@ -206,6 +206,14 @@ def test_a_size_that_does_not_fit_is_left_out():
     assert [len(points) for points in found.values()] == [1, 1]
     assert curves.room(gigabytes=1e-3) == 1e6
     assert curves.room(gigabytes=1e9) < 1e18
+
+
+def test_what_steps_are_made_of():
+    text = floors.markdown(16, 1)
+    assert (
+        len(re.findall(r"\| (softmax|layer norm|gelu|cross-entropy)[^|]*\|", text)) == 8
+    )
+    assert "exp " in text
 
 
 def test_the_command_writes_where_it_is_told(tmp_path):
