@@ -71,6 +71,21 @@ def test_large_scores_have_their_maximum_taken_off(causal, dtype):
     assert all(np.isfinite(x).all() for x in found)
 
 
+@pytest.mark.parametrize("factor", [1000.0, np.nan])
+def test_no_digit_depends_on_what_another_row_sees(factor):
+    """Neither on another sample, nor on the keys behind the causal mask."""
+    arrays = inputs((3, 2), 20, 20, 4, "float32")
+    plain, masked = (results(FAST, arrays, causal) for causal in (False, True))
+    q, k = arrays[0].copy(), arrays[1].copy()
+    q[1] *= factor
+    found = results(FAST, [q, *arrays[1:]], False)
+    for mine, before in zip(found, plain, strict=True):
+        np.testing.assert_array_equal(mine[::2], before[::2])
+    k[..., 13:, :] *= factor
+    found = results(FAST, [arrays[0], k, *arrays[2:]], True)[0]
+    np.testing.assert_array_equal(found[..., :13, :], masked[0][..., :13, :])
+
+
 def test_a_nan_stays_in_its_row():
     q, k, v, _ = inputs((1, 1), 6, 6, 2)
     q[0, 0, 3, 1] = np.nan
