@@ -150,3 +150,20 @@ def test_fused_attention_records_one_op(device):
     np.testing.assert_allclose(
         masked.detach().numpy(), plain.detach().numpy(), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_scale_may_be_learned(causal, device):
+    """A tensor is no static parameter: the composed form takes it."""
+    x = tg.tensor([[1.0, 2.0], [3.0, -1.0]], dtype="float64", device=device)
+    scale = tg.tensor(0.5, dtype="float64", requires_grad=True, device=device)
+
+    def attended(scale):
+        attention = tg.nn.functional.scaled_dot_product_attention
+        return (attention(x, x, x, is_causal=causal, scale=scale) * x).sum()
+
+    loss = attended(scale)
+    loss.backward()
+    above, below = (float(attended(0.5 + h).numpy()) for h in (1e-6, -1e-6))
+    np.testing.assert_allclose(loss.item(), (above + below) / 2, rtol=1e-9)
+    np.testing.assert_allclose(scale.grad.item(), (above - below) / 2e-6, rtol=1e-6)
