@@ -338,4 +338,8 @@ def test_examined_labels(dtype):
         FAST.examine_labels(labels, 2, -100)
     with pytest.raises(IndexError, match="row 0 is -1"):
         FAST.examine_labels(np.array([-1, 0]), 2, None)
+    with pytest.raises(IndexError, match="row 0 is -1"):  # 255, if unsigned
+        FAST.examine_labels(np.array([-1, 0], "int8"), 300, None)
+    ignored = np.array([-100, 0], "int8")
+    assert FAST.examine_labels(ignored, 300, -100) == (None, -100)
     assert PLAIN.examine_labels(labels, 3, -100) == (None, -100)

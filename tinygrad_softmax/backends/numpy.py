@@ -169,7 +169,8 @@ class NumpyBackend(NumpyConvolutions, NumpyPooling, SoftmaxKernels):
         error: LabelError = label_error,
     ) -> tuple[Array | None, int | None]:
         """One pass where all labels are classes: below 0 they are huge if unsigned."""
-        if labels.size and labels.dtype.kind in "iu":
+        bits = 8 * labels.itemsize - (labels.dtype.kind == "i")
+        if labels.size and labels.dtype.kind in "iu" and not classes >> bits:
             unsigned = labels.view(f"u{labels.itemsize}")
             if unsigned.item(unsigned.argmax()) < classes:
                 if ignore_index is not None and 0 <= ignore_index < classes:
