@@ -274,6 +274,17 @@ def test_a_wrong_result_raises_and_names_the_rule(wrong, message):
     assert "wrong_op.vjp('x')" in str(error.value)
 
 
+def test_a_gradient_that_a_hook_keeps_is_not_the_leafs(device):
+    x, kept = tg.tensor([1.0, 2.0], requires_grad=True, device=device), []
+    x.register_hook(lambda g: kept.append(g))
+    tg.exp(x).sum().backward()
+    before = kept[0].numpy().copy()
+    with tg.no_grad():
+        x.grad += 1.0
+    np.testing.assert_array_equal(kept[0].numpy(), before)
+    np.testing.assert_array_equal(x.grad.numpy(), before + 1.0)
+
+
 def test_recorded_outputs_hooks_and_gradients_are_arrays_never_scalars():
     x, seen = leaf(2.0), []
     y = tg.exp(x) * 3.0

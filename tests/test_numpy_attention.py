@@ -71,6 +71,21 @@ def test_large_scores_have_their_maximum_taken_off(causal, dtype):
     assert all(np.isfinite(x).all() for x in found)
 
 
+@pytest.mark.parametrize("factor", [1000.0, np.nan])
+def test_no_digit_depends_on_what_another_row_sees(factor):
+    """Neither on another sample, nor on the keys behind the causal mask."""
+    arrays = inputs((3, 2), 20, 20, 4, "float32")
+    plain, masked = (results(FAST, arrays, causal) for causal in (False, True))
+    q, k = arrays[0].copy(), arrays[1].copy()
+    q[1] *= factor
+    found = results(FAST, [q, *arrays[1:]], False)
+    for mine, before in zip(found, plain, strict=True):
+        np.testing.assert_array_equal(mine[::2], before[::2])
+    k[..., 13:, :] *= factor
+    found = results(FAST, [arrays[0], k, *arrays[2:]], True)[0]
+    np.testing.assert_array_equal(found[..., :13, :], masked[0][..., :13, :])
+
+
 def test_a_nan_stays_in_its_row():
     q, k, v, _ = inputs((1, 1), 6, 6, 2)
     q[0, 0, 3, 1] = np.nan
@@ -135,3 +150,20 @@ def test_fused_attention_records_one_op(device):
     np.testing.assert_allclose(
         masked.detach().numpy(), plain.detach().numpy(), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_scale_may_be_learned(causal, device):
+    """A tensor is no static parameter: the composed form takes it."""
+    x = tg.tensor([[1.0, 2.0], [3.0, -1.0]], dtype="float64", device=device)
+    scale = tg.tensor(0.5, dtype="float64", requires_grad=True, device=device)
+
+    def attended(scale):
+        attention = tg.nn.functional.scaled_dot_product_attention
+        return (attention(x, x, x, is_causal=causal, scale=scale) * x).sum()
+
+    loss = attended(scale)
+    loss.backward()
+    above, below = (float(attended(0.5 + h).numpy()) for h in (1e-6, -1e-6))
+    np.testing.assert_allclose(loss.item(), (above + below) / 2, rtol=1e-9)
+    np.testing.assert_allclose(scale.grad.item(), (above - below) / 2e-6, rtol=1e-6)

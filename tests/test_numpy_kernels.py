@@ -135,6 +135,17 @@ def test_softmax_of_large_and_small_rows(x, settings, data):
     np.testing.assert_array_equal(found[:whole], np.reshape(alone, found[:whole].shape))
 
 
+@pytest.mark.parametrize("narrow", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_softmax_is_1_where_nothing_else_counts(narrow, dtype):
+    """Of one class, and of one that is far above the others."""
+    x = np.linspace(-60.0, 60.0, 1001).astype(dtype)[:, None]
+    above = x + np.array([0.0, -45.0, -50.0], dtype)
+    with small(narrow=narrow):
+        np.testing.assert_array_equal(FAST.softmax(x), np.ones_like(x))
+        assert (FAST.softmax(above)[:, 0] == 1.0).all()
+
+
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 @given(x=rows(special=False), settings=SETTINGS, layout=hst.booleans())
 def test_their_gradients(name, x, settings, layout):
@@ -331,4 +342,8 @@ def test_examined_labels(dtype):
         FAST.examine_labels(labels, 2, -100)
     with pytest.raises(IndexError, match="row 0 is -1"):
         FAST.examine_labels(np.array([-1, 0]), 2, None)
+    with pytest.raises(IndexError, match="row 0 is -1"):  # 255, if unsigned
+        FAST.examine_labels(np.array([-1, 0], "int8"), 300, None)
+    ignored = np.array([-100, 0], "int8")
+    assert FAST.examine_labels(ignored, 300, -100) == (None, -100)
     assert PLAIN.examine_labels(labels, 3, -100) == (None, -100)

@@ -145,6 +145,20 @@ def test_a_caller_inside_a_block():
     assert sorted(seen) == [(i, j) for i in range(4) for j in range(3)]
 
 
+def test_where_no_thread_can_be_started_the_caller_does_all(monkeypatch):
+    """The system may have no more, and an ending interpreter starts none."""
+
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    threads.stop()
+    monkeypatch.setattr(threading.Thread, "start", start)
+    done = []
+    threads.for_each(done.append, 5, 3)
+    assert done == list(range(5))
+    assert not threads._helpers
+
+
 def test_several_threads_may_call_at_once():
     x = np.random.default_rng(0).normal(size=(3000, 7))
     tg.set_num_threads(3)

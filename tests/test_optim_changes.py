@@ -260,6 +260,46 @@ def test_a_step_leaves_gradients_as_they_are(kind, options, device):
         np.testing.assert_array_equal(p.grad.numpy(), before)
 
 
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_a_gradient_may_be_the_parameter_itself(kind, device):
+    """A step of p.grad = p.detach(), which minimises half of the square of p."""
+    found = []
+    for view in (lambda p: p.detach(), lambda p: p.detach() * 1.0):
+        (p,) = parameters = make_parameters([(40,)], device)
+        options = {} if kind == "SGD" else {"weight_decay": 0.5}
+        optimizer = getattr(optim, kind)(parameters, lr=0.1, **options)
+        for _ in range(3):
+            p.grad = view(p)
+            optimizer.step()
+        found.append(p.detach().numpy())
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW"])
+def test_a_subclass_with_an_update_of_its_own_makes_no_promise(kind, monkeypatch):
+    """It gets a copy that it may write to, in the caller's thread."""
+    monkeypatch.setattr(numpy_backend, "THREADED_BYTES", 0)
+    monkeypatch.setattr(numpy_backend.NumpyBackend, "block_bytes", 160)
+    parent, seen, before = getattr(optim, kind), set(), tg.get_num_threads()
+
+    class Clipped(parent):
+        def update(self, group, array, grad, state, scratch):
+            seen.add(threading.get_ident())
+            np.clip(grad, -0.01, 0.01, out=grad)
+            super().update(group, array, grad, state, scratch)
+
+    (p,) = parameters = make_parameters([(300,)])
+    tg.set_num_threads(3)
+    try:
+        backward(parameters)
+        gradient = p.grad.numpy().copy()
+        Clipped(parameters, lr=0.1).step()
+    finally:
+        tg.set_num_threads(before)
+    np.testing.assert_array_equal(p.grad.numpy(), gradient)
+    assert seen == {threading.get_ident()}
+
+
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_threads_that_share_the_blocks_change_no_digit(kind, name, monkeypatch):
     monkeypatch.setattr(numpy_backend, "THREADED_BYTES", 0)

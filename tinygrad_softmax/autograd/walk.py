@@ -285,7 +285,7 @@ class _Walk:
         if self.cut and self.wanted is not None and node in self.wanted:
             return g, whose
         for hook in list((node.hooks or {}).values()):
-            seen = hook(self.variable(g))
+            seen, whose = hook(self.variable(g)), _BORROWED  # it may keep either
             if seen is None:
                 continue
             shape = getattr(seen, "shape", None)
@@ -295,7 +295,6 @@ class _Walk:
                     f"{type(seen).__name__} of shape {shape}; it must return None or a "
                     "floating gradient of the tensor's shape"
                 )
-            whose = _BORROWED  # it is the hook's array now
             g = self.variable(seen) if self.create_graph else _raw(seen)
             if g.dtype != node.dtype:
                 g = cast(g, dtype=node.dtype)

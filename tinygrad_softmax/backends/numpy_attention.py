@@ -79,14 +79,26 @@ def _empty(like: Array, width: int) -> Array:
 def _weigh(p: Array, first: int, seen: Array | None) -> None:
     """Turn scores into weights, in place; from key `first` on, only what is `seen`."""
     if not (p.min() >= -SAFE and p.max() <= SAFE):  # or there is a nan
-        if seen is not None:
-            tail = p[..., first:]
-            np.copyto(tail, -np.inf, where=seen == 0.0)
-        p -= p.max(axis=-1, keepdims=True)
+        p -= _large_maxima(p, first, seen)
     np.exp(p, out=p)
     if seen is not None:
         p[..., first:] *= seen
     p /= np.add.reduce(p, axis=-1, keepdims=True)
+
+
+def _large_maxima(p: Array, first: int, seen: Array | None) -> Array:
+    """The maximum of each row; 0 where all that it sees is small, so that no row's
+    digits depend on another's scores. What is not seen becomes -inf."""
+    tail, hidden = p[..., first:], None if seen is None else seen == 0.0
+    if hidden is not None:
+        np.copyto(tail, 0.0, where=hidden)
+    small = p.min(axis=-1, keepdims=True) >= -SAFE
+    small &= p.max(axis=-1, keepdims=True) <= SAFE
+    if hidden is not None:
+        np.copyto(tail, -np.inf, where=hidden)
+    m = p.max(axis=-1, keepdims=True)
+    m[small] = 0.0
+    return m
 
 
 @np.errstate(all="ignore")

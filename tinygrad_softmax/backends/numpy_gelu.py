@@ -70,7 +70,7 @@ def gelu(
 ) -> tuple[Array, Any]:
     """x Phi(x) and, or None, its slope, in float32; x: float16 or float32, not empty.
 
-    `plain` does the blocks with infinite or nan elements, or huge ones.
+    `plain` does infinite, nan and huge elements.
     """
     flat, shape = np.ascontiguousarray(x).reshape(-1), x.shape
     out = buffers.empty(shape, x.dtype)
@@ -82,10 +82,11 @@ def gelu(
     def work(i: int) -> None:
         part = slice(i * step, (i + 1) * step)
         found = None if flat_slope is None else flat_slope[part]
-        if not _block(flat[part], flat_out[part], found):
-            flat_out[part], values = plain(flat[part])
+        left = _block(flat[part], flat_out[part], found)
+        if left is not None:
+            flat_out[part][left], values = plain(flat[part][left])
             if found is not None:
-                found[...] = values
+                found[left] = values
 
     with np.errstate(all="ignore"):
         threads.for_each(work, -(-flat.size // step), number)
@@ -100,16 +101,18 @@ def _cut(size: int) -> tuple[int, int]:
     return -(-size // blocks), threads.get_num_threads()
 
 
-def _block(x: Array, out: Array, slope: Array | None) -> bool:
-    """Fill `out` and `slope` for a block; False where that can't be done."""
+def _block(x: Array, out: Array, slope: Array | None) -> Array | None:
+    """Fill `out` and `slope` for a block; where that can't be done, or None."""
     rows, mask = scratch.of(x.size)
     a5, a4, a3, a2, a, _, q, e = rows
     if x.dtype != np.float32:
         np.copyto(e, x)
         x = e.copy()
     np.abs(x, out=a)
+    left = None
     if not np.maximum.reduce(a) < LARGE:
-        return False
+        left = np.flatnonzero(~(a < LARGE))
+        a[left] = 0.0
     np.multiply(a, a, out=a2)
     np.multiply(a, a2, out=a3)
     np.multiply(a2, a2, out=a4)
@@ -128,7 +131,7 @@ def _block(x: Array, out: Array, slope: Array | None) -> bool:
         e *= DENSITY
         e *= x
         np.add(cdf, e, out=slope)
-    return True
+    return left
 
 
 def _exponential(square: Array, out: Array) -> None:

@@ -47,9 +47,13 @@ def _by_blocks(work: Callable[[slice], None], x: Array, step: int) -> None:
 
 
 def all_below(labels: Array, classes: int) -> bool:
-    """Whether all labels are classes: those below 0 are huge if unsigned."""
+    """Whether all labels are classes: those below 0 are huge if unsigned.
+
+    (But not where classes are more than a label of few bits can count.)
+    """
+    bits = 8 * labels.itemsize - (labels.dtype.kind == "i")
     unsigned = labels.view(UNSIGNED[labels.itemsize])
-    return unsigned.item(unsigned.argmax()) < classes
+    return not classes >> bits and unsigned.item(unsigned.argmax()) < classes
 
 
 def _mine(x: Array) -> bool:

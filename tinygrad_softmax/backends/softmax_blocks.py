@@ -140,13 +140,13 @@ def softmax(x: Array, out: Array) -> None:
         np.copyto(e, x.T)
         np.exp(e, out=e)
         s = np.add.reduce(e, axis=0)
-        e *= 1.0 / s
+        e /= s  # not times 1 / s: that is rounded twice, and e / e would not be 1
         np.copyto(out, e.T, casting="same_kind")
     else:
         e = _place_for(x, out)
         np.exp(_as_it_is(x, e), out=e)
         s = row_sums(e)
-        np.multiply(e, (1.0 / s)[:, None], out=out, casting="same_kind")
+        np.divide(e, s[:, None], out=out, casting="same_kind")
     again = _out_of_range(x, s)
     if again is not None:
         out[again] = _shifted_softmax(x[again])

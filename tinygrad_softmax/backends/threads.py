@@ -220,7 +220,8 @@ def _current_cpu() -> int:
 def _idle_helpers(number: int) -> list[_Helper]:
     """So many helpers that nobody else has asked for anything, or fewer."""
     if len(_helpers) < number:
-        with _starting:
+        # (RuntimeError: the system has no more threads, or the interpreter is ending.)
+        with _starting, suppress(RuntimeError):
             while len(_helpers) < number:
                 helper = _Helper(f"tinygrad_softmax-{len(_helpers) + 1}")
                 _helpers.append(helper)

@@ -322,13 +322,16 @@ class _Block:
     def gather(self, xp: Any, grads: Sequence[Any], as_they_are: bool) -> Array:
         """The block's gradients together, after what is in 16 bits was widened.
 
-        They are copied, but for a single one that the rule leaves as it is.
+        They are copied, but for a single one that the rule leaves as it is, and that
+        isn't made of the parameters' own memory (p.grad = p.detach()).
         """
         for wide, stored in self.stages:
             wide[...] = stored
         pieces = [grads[i] if cut is None else grads[i][cut] for i, cut in self.pieces]
         if as_they_are and len(pieces) == 1 and pieces[0].dtype == self.grad.dtype:
-            return pieces[0]
+            base = getattr(pieces[0], "base", None)
+            if base is None or base is not getattr(self.array, "base", None):
+                return pieces[0]
         xp.concatenate(pieces, out=self.grad, casting="unsafe")
         return self.grad
 

@@ -72,6 +72,14 @@ class Optimizer:
     # Whether `update` may run on several threads at once, each with blocks of its own.
     shares_blocks: ClassVar[bool] = False
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """What a class says of its `update` does not hold for a subclass's own."""
+        super().__init_subclass__(**options)
+        if "update" in vars(cls):
+            for name in ("shares_blocks", "leaves_gradient"):
+                if name not in vars(cls):
+                    setattr(cls, name, vars(Optimizer)[name])
+
     def __init__(
         self, params: Iterable[Any], defaults: dict[str, Any] | None = None
     ) -> None:

@@ -75,7 +75,8 @@ def scaled_dot_product_attention(
             f"scaled_dot_product_attention: dropout_p was given as {dropout_p}; "
             "expected a probability in [0, 1]"
         )
-    if not dropout_p and attn_mask is None and _alike(query, key, value):
+    plain = not dropout_p and attn_mask is None and not isinstance(scale, Tensor)
+    if plain and _alike(query, key, value):
         return _attended(query, key, value, scale, is_causal)
     alone = None
     if is_causal:
