@@ -310,10 +310,10 @@ def softmax_cross_entropy(
     >>> logits.grad
     tensor([[ 0.84203357, -0.9580776 ,  0.00208719,  0.11395685]])
     """
-    axis = check_logits("softmax_cross_entropy", logits, axis)
+    raw = getattr(logits, "array", logits)
+    axis = check_logits("softmax_cross_entropy", raw, axis)
     _warn_of_probabilities(logits, axis)
-    shape = tuple(logits.shape)
-    options = check_options(logits, shape, target, axis, reduction, weight,
+    options = check_options(raw, raw.shape, target, axis, reduction, weight,
                             ignore_index, label_smoothing)  # fmt: skip
     with_grad = is_grad_enabled() and getattr(logits, "node", None) is not None
     target = options.pop("target")
