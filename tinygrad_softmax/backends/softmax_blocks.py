@@ -261,9 +261,10 @@ def _rows(
     if grad is None:
         return log_sum, at_label
     whole = np.asarray(weights * scale, s.dtype)
-    ratio = whole / (s + ONE[s.dtype.char])
-    e *= ratio[:, None]
-    s *= ratio
+    denominator = s + ONE[s.dtype.char]
+    e *= (whole / denominator)[:, None]
+    s *= whole
+    s /= denominator  # (rounded as it is in the reference, to the bit)
     new = flat[at]
     new -= whole
     np.putmask(new, at == top, at_label - s)
