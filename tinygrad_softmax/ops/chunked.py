@@ -51,9 +51,9 @@ def _through_chunks(x, weight, bias, targets: Targets, chunk, needs, scale, rows
     b = None if bias is None else bias.astype(work, copy=False)
     losses = xp.empty(n, work)
     dx = xp.empty_like(x) if needs[0] else None
-    dw = (xp.empty if n else xp.zeros)(w.shape, work) if needs[1] else None
+    dw = xp.zeros(w.shape, work) if needs[1] else None
     db = xp.zeros(w.shape[0], work) if needs[2] else None
-    change = xp.empty(w.shape, work) if needs[1] and n > chunk else None
+    change = xp.empty(w.shape, work) if needs[1] else None
     # Fresh memory for each chunk would cost page faults, as much as its arithmetic. The
     # gradient of the logits takes their place.
     buffer = xp.empty((min(chunk, n), w.shape[0]), work)

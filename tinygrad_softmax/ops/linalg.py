@@ -21,7 +21,7 @@ def _matmul(a, b):
 @_matmul.vjp("a")
 def _(g, b, a_shape):
     # C = A B gives dA = dC B^T; a vector is a matrix of one row or column.
-    if b.ndim == 2 and len(a_shape) > 1:
+    if b.ndim == 2:
         return _matmul(g, b.T)
     if b.ndim == 1:
         return expand_dims(g, -1) * b
@@ -33,7 +33,7 @@ def _(g, b, a_shape):
 @_matmul.vjp("b")
 def _(g, a, b_shape):
     # C = A B gives dB = A^T dC.
-    if a.ndim == 2 == len(b_shape):
+    if a.ndim == 2:
         return _matmul(a.T, g)
     if a.ndim == 1:
         return a * g if len(b_shape) == 1 else expand_dims(a, -1) * expand_dims(g, -2)
