@@ -18,8 +18,8 @@ from .numpy_sums import RUN
 
 Array = Any
 
-BLOCK_BYTES = 512 * 1024  # of x; measured best among 64 KB .. 1 MB
-THREADED_BYTES = 512 * 1024  # of x: below, a second thread costs more than it does
+BLOCK_BYTES = 2 * 1024 * 1024  # of x: a call takes long beside waking the other thread
+THREADED_BYTES = 2 * 1024 * 1024  # of x: below, a second thread costs more than it does
 STRIPES = 16  # stretches of blocks whose sums over rows are added up at the end
 DOT = 8192  # elements of a dot product: OpenBLAS starts threads above 10,000
 PRODUCT = 1 << 18  # multiplications in a product: OpenBLAS starts threads above
@@ -188,3 +188,11 @@ def layer_norm_grad(
     stripes = _by_stripes(work, x)
     dweight, dbias = np.add.reduce(sums[:stripes], axis=0).astype(x.dtype)
     return dx, dweight if needs[1] else None, dbias if needs[2] else None
+
+
+def one_dtype(x: Array, *others: Array | None) -> bool:
+    """Whether arrays are not empty and all of one dtype, float32 or float64."""
+    dtype = x.dtype
+    if dtype.char not in "fd" or not x.size:
+        return False
+    return all(each is None or each.dtype == dtype for each in others)
