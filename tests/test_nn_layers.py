@@ -330,7 +330,16 @@ def test_layers_copy_and_pickle(make, device):
     np.testing.assert_array_equal(module(x).detach().numpy(), wanted)
 
 
-def test_layer_norm_is_computed_in_float32_at_higher_orders(device):
+@pytest.mark.parametrize(
+    "norm",
+    [
+        lambda x, w: F.layer_norm(x, 8, w, None, 1.0),
+        lambda x, w: F.rms_norm(x, 8, w, 1.0),
+        lambda x, w: F.batch_norm(x, None, None, w, None, True, eps=1.0),
+        lambda x, w: F.batch_norm(x, w, w, w, None, eps=400.0),
+    ],
+)
+def test_norms_are_computed_in_float32_at_higher_orders(norm, device):
     """Squares of 300, and sums of gradients of 300, have no room in float16."""
     x = (300 * random(3, 8)).astype("float16")
     g = (300 * random(3, 8)).astype("float16")
@@ -338,7 +347,7 @@ def test_layer_norm_is_computed_in_float32_at_higher_orders(device):
     for create_graph in (False, True):
         a = tg.tensor(x, device=device, requires_grad=True)
         w = tg.full(8, 200.0, dtype="float16", device=device, requires_grad=True)
-        out = F.layer_norm(a, 8, w, None, 1.0)
+        out = norm(a, w)
         seed = tg.tensor(g, device=device)
         da, dw = tg.grad(out, [a, w], seed, create_graph=create_graph)
         found[create_graph] = [each.detach().numpy() for each in (da, dw)]

@@ -99,11 +99,11 @@ def _batch_norm(input, weight, bias, *, eps, running=None):
 def _(g, input, weight, eps):
     # That of layer norm, in backends/norms.py, over other axes.
     x, g, over = wide(input), wide(g), _over(input)
-    share = 1.0 / max(1, input.size // max(1, input.shape[1]))
+    share = input.shape[1] / (input.size or 1)
     centred = x - ops.sum(x, over, keepdims=True) * share
     var = ops.sum(ops.square(centred), over, keepdims=True) * share
     scale = 1.0 / ops.sqrt(var + eps)
-    normal, h = centred * scale, g * _along(weight, input)
+    normal, h = centred * scale, g * _per_channel(weight, input)
     along = ops.sum(h * normal, over, keepdims=True) * share
     dx = (h - ops.sum(h, over, keepdims=True) * share - normal * along) * scale
     return dx, ops.sum(g * normal, over), ops.sum(g, over)
@@ -116,11 +116,11 @@ def _(g, input, weight, mean, scale, needs):
     dbias, product = backend.channel_sums(h, x, mean, sums)
     dx, dweight = None, None if product is None else product * scale
     if needs[0]:
-        share = 1.0 / max(1, input.size // max(1, input.shape[1]))
+        share = input.shape[1] / (input.size or 1)
         slope = scale if weight is None else scale * weight
         parts = dbias * share, dweight * scale * share, slope
         dx = _shaped(backend.channel_blend(h, x, mean, *parts), input.shape)
-    return dx, dweight if needs[1] else None, dbias if needs[2] else None
+    return dx, dweight, dbias
 
 
 @primitive(name="channel_affine")
@@ -130,27 +130,34 @@ def _channel_affine(input, mean, scale, shift):
     return _shaped(out, input.shape)
 
 
-@_channel_affine.vjp("input", "mean", "scale", "shift")
-def _(g, input, mean, scale):
+@_channel_affine.vjp("input")
+def _(g, scale):
+    return g * _per_channel(scale, g)
+
+
+@_channel_affine.fused("input")
+def _(g, scale):
+    out = backend_of(g).channel_affine(_by_channels(g), None, scale, None)
+    return _shaped(out, g.shape)
+
+
+@_channel_affine.vjp("mean")
+def _(g, scale):
+    return -ops.sum(wide(g) * _per_channel(scale, g), _over(g))
+
+
+@_channel_affine.vjp("scale", "shift")
+def _(g, input, mean):
     g, y, over = wide(g), wide(input), _over(input)
-    y = y if mean is None else y - _along(mean, input)
-    dx = g * _along(scale, input)
-    return dx, -ops.sum(dx, over), ops.sum(g * y, over), ops.sum(g, over)
+    y = y if mean is None else y - _per_channel(mean, input)
+    return ops.sum(g * y, over), ops.sum(g, over)
 
 
-@_channel_affine.fused("input", "mean", "scale", "shift")
-def _(g, input, mean, scale, needs):
+@_channel_affine.fused("scale", "shift")
+def _(g, input, mean, needs):
     backend, x, h = backend_of(input), _by_channels(input), _by_channels(g)
-    sums = needs[3] or needs[1], needs[2]
-    plain, product = (
-        backend.channel_sums(h, x, mean, sums) if any(sums) else (None, None)
-    )
-    dx = dmean = None
-    if needs[0]:
-        dx = _shaped(backend.channel_affine(h, None, scale, None), input.shape)
-    if needs[1]:
-        dmean = -plain if scale is None else -plain * scale
-    return dx, dmean, product, plain if needs[3] else None
+    dshift, dscale = backend.channel_sums(h, x, mean, needs[::-1])
+    return dscale, dshift
 
 
 def _over(x: Any) -> tuple[int, ...]:
@@ -158,7 +165,7 @@ def _over(x: Any) -> tuple[int, ...]:
     return (0, *range(2, x.ndim))
 
 
-def _along(values: Any, x: Any) -> Any:
+def _per_channel(values: Any, x: Any) -> Any:
     """One number for each channel, as a shape beside x; 1 instead of None."""
     if values is None:
         return 1.0
