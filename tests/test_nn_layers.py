@@ -20,6 +20,7 @@ from test_nn_losses import LOSSES, loss_of
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn
 from tinygrad_softmax.nn import functional as F  # noqa: N812  (PyTorch's name)
+from tinygrad_softmax.nn.functional import channel_norms
 from tinygrad_softmax.optim import SGD
 
 
@@ -353,6 +354,20 @@ def test_norms_are_computed_in_float32_at_higher_orders(norm, device):
         found[create_graph] = [each.detach().numpy() for each in (da, dw)]
     for first, again in zip(found[False], found[True], strict=True):
         np.testing.assert_allclose(first, again, rtol=2e-3, atol=0.2)
+
+
+def test_one_scale_and_shift_adds_up_in_float32_at_higher_orders(device):
+    """Products of 160,000, which have no room in float16, and their difference."""
+    half = dict(dtype="float16", device=device)
+    x, g = tg.full((2, 1), 400.0, **half), tg.tensor([[400.0], [-399.0]], **half)
+    for create_graph in (False, True):
+        mean, scale = (tg.full(1, v, **half, requires_grad=True) for v in (0.0, 400.0))
+        out = channel_norms._channel_affine(x * 0.0, mean, scale, None)
+        (found,) = tg.grad(out, [mean], g, create_graph=create_graph)
+        assert found.tolist() == [-400.0]
+        out = channel_norms._channel_affine(x, None, scale * 0.25, None)
+        (found,) = tg.grad(out, [scale], g, create_graph=create_graph)
+        assert found.tolist() == [100.0]
 
 
 # -- no waiting ------------------------------------------------------------------------

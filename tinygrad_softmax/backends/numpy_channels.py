@@ -84,8 +84,7 @@ class _Blocks:
 
     def each(self, work: Callable[[int, slice, slice], None]) -> None:
         """Call work(row of blocks, rows, columns) for all blocks, on the threads."""
-        # Beside one number for each row NumPy copies rows: see `numpy_norms`.
-        narrow = self.by_channel and self.places in UNBUFFERED
+        narrow = self.wide in UNBUFFERED  # for why, see `numpy_norms._by_stripes`
 
         def block(i: int) -> None:
             row, column = divmod(i, self.across)
@@ -107,13 +106,18 @@ class _Blocks:
         return np.empty((kinds, *shape), np.float64)
 
     def by_parts(self, sums: Array) -> Array:
-        """Such sums as (block, part, C, place); those of a channel: axes 0, 1 and 3."""
-        first = self.down if not self.by_channel else self.shape[0] // self.channels
+        """Such sums as (part, C, place); those of a channel are over axes 0 and 2."""
         places = 1 if self.by_channel else self.places
-        return sums.reshape(first, self.beside_each_other, self.channels, places)
+        return sums.reshape(-1, self.channels, places)
 
 
-PARTS = (0, 1, 3)
+def _of_channels(parts: Array) -> Array:
+    """The sums over all parts of a channel."""
+    if parts.shape[2] == 1:
+        parts = parts[:, :, 0]
+    else:
+        parts = np.add.reduce(parts, axis=2)
+    return parts[0] if len(parts) == 1 else np.add.reduce(parts, axis=0)
 
 
 def _along(a: Array, b: Array) -> Array:
@@ -170,19 +174,19 @@ def channel_moments(x: Array) -> tuple[Array, Array]:
         kept[0, row, columns], kept[1, row, columns] = mean, _down(y)
 
     blocks.each(work)
-    means, squares = map(blocks.by_parts, kept)
-    if blocks.by_channel:
-        sizes: Any = float(blocks.places)
-    else:
-        sizes = np.full((blocks.down, 1, 1, 1), blocks.step, np.float64)
+    sizes: Any = float(blocks.places)  # of each part of a channel
+    if not blocks.by_channel:
+        sizes = np.full((blocks.down, 1), blocks.step, np.float64)
         sizes[-1] = blocks.shape[0] - (blocks.down - 1) * blocks.step
+    totals = blocks.by_parts(kept[0] * sizes)
     share = 1.0 / (x.shape[0] * x.shape[2])
-    mean = np.add.reduce(means * sizes, axis=PARTS) * share
-    means -= mean[:, None]
-    means *= means
-    means *= sizes
-    means += squares
-    var = np.add.reduce(means, axis=PARTS) * share
+    mean = _of_channels(totals) * share
+    away = blocks.by_parts(kept[0]) - mean[:, None]
+    away *= away
+    away = away.reshape(kept[1].shape)
+    away *= sizes
+    away += kept[1]
+    var = _of_channels(blocks.by_parts(away)) * share
     return mean.astype(x.dtype), var.astype(x.dtype)
 
 
@@ -214,6 +218,8 @@ def channel_sums(
     g: Array, x: Array, mean: Array | None, needs: tuple[bool, bool]
 ) -> tuple[Array | None, Array | None]:
     """`ChannelKernels.channel_sums`."""
+    if not any(needs):
+        return None, None
     blocks = _Blocks(x)
     source, given, kept = blocks.matrix(x), blocks.matrix(g), blocks.sums(2)
     beside = blocks.beside(mean)
@@ -237,9 +243,7 @@ def channel_sums(
 
     blocks.each(work)
     plain, product = (
-        np.add.reduce(blocks.by_parts(each), axis=PARTS).astype(x.dtype)
-        if needed
-        else None
+        _of_channels(blocks.by_parts(each)).astype(x.dtype) if needed else None
         for each, needed in zip(kept, needs)
     )
     return plain, product
