@@ -23,14 +23,12 @@ from .numpy_norms import (
     one_dtype,
     scratch,
 )
-from .numpy_sums import FEW, sum_batch
+from .numpy_sums import RUN
 
 Array = Any
 
 LONG = 64  # places of a channel from which on it is a row of its own
 DOT = 1024  # elements of a dot product, whose sums are added in float64
-FOLD = 16  # rows that are added in their own dtype
-LEAST = 32  # rows of a block, so that what is kept of it is small beside it
 WIDE = 4096  # columns of a block
 NARROW = 2048  # columns that several samples are laid side by side to make up
 
@@ -44,12 +42,13 @@ class _Blocks:
     def __init__(self, x: Array) -> None:
         n, self.channels, self.places = x.shape
         self.by_channel = self.places >= LONG
+        # RUN rows or more: what is kept of a block is small beside it.
         self.beside_each_other = 1
         if self.by_channel:
             rows, width, least, wide = n * self.channels, self.places, 1, self.places
         else:
-            rows, width, least, wide = n, self.channels * self.places, LEAST, WIDE
-            while 2 * width <= NARROW and rows % 2 == 0 and rows >= 2 * LEAST:
+            rows, width, least, wide = n, self.channels * self.places, RUN, WIDE
+            while 2 * width <= NARROW and rows % 2 == 0 and rows >= 2 * RUN:
                 rows, width = rows // 2, 2 * width
                 self.beside_each_other *= 2
         self.shape = rows, width
@@ -131,19 +130,16 @@ def _along(a: Array, b: Array) -> Array:
 
 
 def _down(x: Array) -> Array:
-    """The sum of the rows of a matrix, in float64 but for runs of a few rows."""
-    if len(x) <= LEAST:
+    """The sum of the rows of a matrix: runs of a few rows, and the runs in float64."""
+    if len(x) <= RUN:
         return np.add.reduce(x, axis=0)
-    if len(x) <= FEW and x.flags.c_contiguous:
-        return sum_batch(x)
-    total: Array = 0.0
-    while len(x) > 2 * FOLD:
-        whole = len(x) - len(x) % FOLD
-        if whole < len(x):
-            total = total + np.add.reduce(x[whole:], axis=0, dtype=np.float64)
-        runs = x[:whole].reshape(FOLD, whole // FOLD, x.shape[1])
-        x = np.add.reduce(runs, axis=0).astype(np.float64, copy=False)
-    return total + np.add.reduce(x, axis=0, dtype=np.float64)
+    whole = len(x) - len(x) % RUN
+    runs = x[:whole].reshape(whole // RUN, RUN, x.shape[1])
+    sums = np.add.reduce(runs, axis=1).astype(np.float64)  # (not cast in small buffers)
+    total = np.add.reduce(sums, axis=0)
+    if whole < len(x):
+        total += np.add.reduce(x[whole:], axis=0)
+    return total
 
 
 def channel_moments(x: Array) -> tuple[Array, Array]:
