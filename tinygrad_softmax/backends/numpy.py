@@ -15,7 +15,7 @@ from .numpy_attention import attention, attention_grad
 from .numpy_channels import NumpyChannels
 from .numpy_convolutions import LIMIT, NumpyConvolutions, multiply
 from .numpy_gelu import gelu
-from .numpy_norms import layer_norm, layer_norm_grad, one_dtype
+from .numpy_norms import NumpyNorms, one_dtype
 from .numpy_pooling import NumpyPooling
 from .numpy_softmax import SoftmaxKernels
 from .numpy_sums import FEW, RUN, scatter_add_rows, sum_axes, sum_batch
@@ -29,7 +29,9 @@ ONE_THREAD = 1 << 21  # multiplications of a product that one thread does
 BITS = {float16: np.int16, float32: np.int32, float64: np.int64}
 
 
-class NumpyBackend(NumpyConvolutions, NumpyPooling, SoftmaxKernels, NumpyChannels):
+class NumpyBackend(
+    NumpyConvolutions, NumpyPooling, SoftmaxKernels, NumpyNorms, NumpyChannels
+):
     """Arrays in host memory, computed by NumPy."""
 
     name = "cpu"
@@ -139,28 +141,6 @@ class NumpyBackend(NumpyConvolutions, NumpyPooling, SoftmaxKernels, NumpyChannel
         if one_dtype(*arrays) and one_dtype(query, g):
             return attention_grad(g, *arrays, scale, causal, needs)
         return super().attention_grad(g, *arrays, scale, causal, needs)
-
-    def layer_norm(
-        self, x: Array, weight: Array | None, bias: Array | None, eps: float
-    ) -> tuple[Array, Array, Array]:
-        """The reference kernel, block of rows by block of rows."""
-        if one_dtype(x, weight, bias):
-            return layer_norm(x, weight, bias, eps)
-        return super().layer_norm(x, weight, bias, eps)
-
-    def layer_norm_grad(
-        self,
-        g: Array,
-        x: Array,
-        weight: Array | None,
-        mean: Array,
-        scale: Array,
-        needs: tuple[bool, bool, bool],
-    ) -> tuple[Array | None, Array | None, Array | None]:
-        """The reference kernel, block of rows by block of rows."""
-        if one_dtype(x, g, weight):
-            return layer_norm_grad(g, x, weight, mean, scale, needs)
-        return super().layer_norm_grad(g, x, weight, mean, scale, needs)
 
     def examine_labels(
         self,

@@ -126,7 +126,7 @@ def _along(a: Array, b: Array) -> Array:
         return np.vecdot(a, b)[:, None]
     parts = [slice(start, start + DOT) for start in range(0, width, DOT)]
     sums = [np.vecdot(a[:, part], b[..., part]) for part in parts]
-    return np.add.reduce(sums, axis=0, dtype=np.float64)[:, None]
+    return np.add.reduce(np.asarray(sums, np.float64), axis=0)[:, None]
 
 
 def _down(x: Array) -> Array:
@@ -267,7 +267,7 @@ def channel_blend(
 
 
 class NumpyChannels(ChannelKernels):
-    """The kernels above where all arrays are float32, or float64; else the plain ones.
+    """The kernels above where all arrays have one dtype; else the plain ones.
 
     (An array of other strides is copied first: `reshape` does, or a block of it is.)
     """
