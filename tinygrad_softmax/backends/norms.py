@@ -110,7 +110,7 @@ class NormKernels:
 class ChannelKernels:
     """What batch norm is made of, in plain array code; `Backend` has it.
 
-    Arrays have the shape (N, C, L); there is one number of each other kind for each
+    Arrays have the shape (N, C, ...); there is one number of each other kind for each
     channel, of shape (C,), or None. 16-bit floats are computed in float32.
     """
 
@@ -122,10 +122,10 @@ class ChannelKernels:
     def channel_moments(self, x: Array) -> tuple[Array, Array]:
         """The mean and the biased variance of each channel."""
         x = x.astype(working_dtype(x.dtype), copy=False)
-        share = 1.0 / max(1, x.shape[0] * x.shape[2])
-        mean = self.sum(x, (0, 2)) * share
-        x = x - mean[:, None]
-        return mean, self.sum(x * x, (0, 2)) * share
+        share, over = x.shape[1] / (x.size or 1), _over(x)
+        mean = self.sum(x, over) * share
+        x = x - _beside(x, mean)
+        return mean, self.sum(x * x, over) * share
 
     def channel_affine(
         self, x: Array, mean: Array | None, scale: Array | None, shift: Array | None
@@ -134,11 +134,11 @@ class ChannelKernels:
         dtype = x.dtype
         out = x.astype(working_dtype(dtype))
         if mean is not None:
-            out = out - mean[:, None]
+            out = out - _beside(x, mean)
         if scale is not None:
-            out = out * scale[:, None]
+            out = out * _beside(x, scale)
         if shift is not None:
-            out = out + shift[:, None]
+            out = out + _beside(x, shift)
         return out.astype(dtype) if is_half(dtype) else out
 
     def channel_sums(
@@ -149,15 +149,25 @@ class ChannelKernels:
         product = None
         if needs[1]:
             y = x.astype(working_dtype(x.dtype), copy=False)
-            y = y if mean is None else y - mean[:, None]
-            product = self.sum(g * y, (0, 2))
-        return self.sum(g, (0, 2)) if needs[0] else None, product
+            y = y if mean is None else y - _beside(x, mean)
+            product = self.sum(g * y, _over(x))
+        return self.sum(g, _over(x)) if needs[0] else None, product
 
     def channel_blend(
         self, g: Array, x: Array, mean: Array, offset: Array, slope: Array, scale: Array
     ) -> Array:
         """(g - offset - (x - mean) * slope) * scale."""
-        y = (x.astype(working_dtype(x.dtype), copy=False) - mean[:, None]) * (
-            slope[:, None]
+        y = (x.astype(working_dtype(x.dtype), copy=False) - _beside(x, mean)) * (
+            _beside(x, slope)
         )
-        return (g - offset[:, None] - y) * scale[:, None]
+        return (g - _beside(x, offset) - y) * _beside(x, scale)
+
+
+def _over(x: Array) -> tuple[int, ...]:
+    """All axes but that of the channels."""
+    return (0, *range(2, x.ndim))
+
+
+def _beside(x: Array, values: Array) -> Array:
+    """One number for each channel, in a shape that goes beside x."""
+    return values.reshape(-1, *(1,) * (x.ndim - 2))

@@ -1,6 +1,7 @@
 """Batch normalisation on the CPU: the kernels of `ChannelKernels`, block by block.
 
-An array of shape (N, C, L) is worked on as a matrix. Where L is long its rows are the
+An array of shape (N, C, ...), with L places for each channel of a sample, is worked on
+as a matrix. Where L is long its rows are the
 (N C) channels of samples, each beside a number of its own, and sums along them are dot
 products. Else its rows are the N samples, beside vectors of (C L) numbers, and sums are
 over rows. Sums keep their digits: what is added in float32 is short, the rest float64.
@@ -9,6 +10,7 @@ over rows. Sums keep their digits: what is added in float32 is short, the rest f
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -34,13 +36,14 @@ NARROW = 2048  # columns that several samples are laid side by side to make up
 
 
 class _Blocks:
-    """An array of shape (N, C, L) as a matrix, and its blocks.
+    """An array of shape (N, C, ...) as a matrix, and its blocks.
 
     What they are depends on the array alone, and so does every digit.
     """
 
     def __init__(self, x: Array) -> None:
-        n, self.channels, self.places = x.shape
+        n, self.channels = x.shape[:2]
+        self.places = prod(x.shape[2:])
         self.by_channel = self.places >= LONG
         # RUN rows or more: what is kept of a block is small beside it.
         self.beside_each_other = 1
@@ -175,7 +178,7 @@ def channel_moments(x: Array) -> tuple[Array, Array]:
         sizes = np.full((blocks.down, 1), blocks.step, np.float64)
         sizes[-1] = blocks.shape[0] - (blocks.down - 1) * blocks.step
     totals = blocks.by_parts(kept[0] * sizes)
-    share = 1.0 / (x.shape[0] * x.shape[2])
+    share = x.shape[1] / x.size
     mean = _of_channels(totals) * share
     away = blocks.by_parts(kept[0]) - mean[:, None]
     away *= away

@@ -15,7 +15,7 @@ from ...autograd import primitive
 from ...backends import backend_of, there
 from ...backends.dtypes import is_half, working_dtype
 from ...ops.cross_entropy_checks import check_floating
-from .normalizations import _layer_norm, _shaped
+from .normalizations import _layer_norm
 from .precision import wide
 
 __all__ = ["batch_norm", "group_norm", "instance_norm"]
@@ -83,16 +83,15 @@ def _batch_norm(input, weight, bias, *, eps, running=None):
 
     running: (mean, var, momentum), which the batch's mean and var move in place.
     """
-    backend, x = backend_of(input), _by_channels(input)
-    mean, var = backend.channel_moments(x)
+    backend = backend_of(input)
+    mean, var = backend.channel_moments(input)
     if running is not None and input.size:
         count = input.size // input.shape[1]
         _move_towards(running[0], mean, running[2])
         _move_towards(running[1], var, running[2], count / (count - 1))
     scale = 1.0 / backend.xp.sqrt(var + eps)
     slope = scale if weight is None else scale * weight
-    out = backend.channel_affine(x, mean, slope, bias)
-    return _shaped(out, input.shape), mean, scale
+    return backend.channel_affine(input, mean, slope, bias), mean, scale
 
 
 @_batch_norm.vjp("input", "weight", "bias")
@@ -111,23 +110,22 @@ def _(g, input, weight, eps):
 
 @_batch_norm.fused("input", "weight", "bias")
 def _(g, input, weight, mean, scale, needs):
-    backend, x, h = backend_of(input), _by_channels(input), _by_channels(g)
+    backend = backend_of(input)
     sums = needs[2] or needs[0], needs[1] or needs[0]
-    dbias, product = backend.channel_sums(h, x, mean, sums)
+    dbias, product = backend.channel_sums(g, input, mean, sums)
     dx, dweight = None, None if product is None else product * scale
     if needs[0]:
         share = input.shape[1] / (input.size or 1)
         slope = scale if weight is None else scale * weight
         parts = dbias * share, dweight * scale * share, slope
-        dx = _shaped(backend.channel_blend(h, x, mean, *parts), input.shape)
+        dx = backend.channel_blend(g, input, mean, *parts)
     return dx, dweight, dbias
 
 
 @primitive(name="channel_affine")
 def _channel_affine(input, mean, scale, shift):
     """(x - mean) * scale + shift for each channel; None leaves a step out."""
-    out = backend_of(input).channel_affine(_by_channels(input), mean, scale, shift)
-    return _shaped(out, input.shape)
+    return backend_of(input).channel_affine(input, mean, scale, shift)
 
 
 @_channel_affine.vjp("input")
@@ -137,8 +135,7 @@ def _(g, scale):
 
 @_channel_affine.fused("input")
 def _(g, scale):
-    out = backend_of(g).channel_affine(_by_channels(g), None, scale, None)
-    return _shaped(out, g.shape)
+    return backend_of(g).channel_affine(g, None, scale, None)
 
 
 @_channel_affine.vjp("mean")
@@ -155,8 +152,8 @@ def _(g, input, mean):
 
 @_channel_affine.fused("scale", "shift")
 def _(g, input, mean, needs):
-    backend, x, h = backend_of(input), _by_channels(input), _by_channels(g)
-    dshift, dscale = backend.channel_sums(h, x, mean, needs[::-1])
+    backend = backend_of(input)
+    dshift, dscale = backend.channel_sums(g, input, mean, needs[::-1])
     return dscale, dshift
 
 
@@ -170,11 +167,6 @@ def _per_channel(values: Any, x: Any) -> Any:
     if values is None:
         return 1.0
     return ops.reshape(values, (-1, *(1,) * (x.ndim - 2)))
-
-
-def _by_channels(x: Any) -> Any:
-    """x as (N, C, L)."""
-    return _shaped(x, (*x.shape[:2], prod(x.shape[2:])))
 
 
 def _array(x: Any) -> Any:
