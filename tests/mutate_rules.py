@@ -68,9 +68,14 @@ EQUIVALENT: dict[str, list[str]] = {
         "rms_norm.vjp(input, weight): wide(g) -> g",
         "batch_norm.vjp(input, weight, bias): wide(input) -> input",
         "batch_norm.vjp(input, weight, bias): wide(g) -> g",
+        "group_norm.vjp(input, weight, bias): wide(input) -> input",
+        "group_norm.vjp(input, weight, bias): wide(g) -> g",
         "channel_affine.vjp(mean): wide(g) -> g",
         "channel_affine.vjp(scale, shift): wide(input) -> input",
         "channel_affine.vjp(scale, shift): wide(g) -> g",
+    ],
+    "a gradient that is not needed is dropped": [
+        "group_norm.fused(input, weight, bias): if needs[0] -> if True",
     ],
     "a share of the sum of nothing, 0": [
         "batch_norm.vjp(input, weight, bias): 1 -> 2 (number 2)",

@@ -296,6 +296,12 @@ def batch_norm(input, weight, bias, *, eps):
     return out
 
 
+def group_norm(input, weight, bias, *, groups, eps):
+    rows = input.reshape(len(input) * groups, -1)
+    out = layer_norm(rows, None, None, axes=1, eps=eps).reshape(input.shape)
+    return channel_affine(out, None, weight, bias)
+
+
 def channel_affine(input, mean, scale, shift):
     out = np.array(input)
     for c in range(input.shape[1]):

@@ -1143,6 +1143,20 @@ ROWS += [
         without=NO_AXIS,
     ),
     Row(
+        "group_norm",
+        channel_norms._group_norm,
+        ref.group_norm,
+        (
+            case((2, 4, 2), (4,), (4,), groups=2, eps=0.1),
+            case((2, 3, 2, 2), None, None, groups=3, eps=0.5),
+            case((3, 4), (4,), None, groups=2, eps=0.1),
+            case((1, 2, 9), None, (2,), groups=1, eps=1e-5),
+        ),
+        plain,
+        scale="largest",
+        without=NO_AXIS | NEEDS_ELEMENTS,
+    ),
+    Row(
         "channel_affine",
         channel_norms._channel_affine,
         ref.channel_affine,

@@ -337,6 +337,7 @@ def test_layers_copy_and_pickle(make, device):
         lambda x, w: F.layer_norm(x, 8, w, None, 1.0),
         lambda x, w: F.rms_norm(x, 8, w, 1.0),
         lambda x, w: F.batch_norm(x, None, None, w, None, True, eps=1.0),
+        lambda x, w: F.group_norm(x, 2, w, None, 1.0),
         lambda x, w: F.batch_norm(x, w, w, w, None, eps=400.0),
     ],
 )

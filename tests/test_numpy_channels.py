@@ -19,6 +19,8 @@ PLAIN, FAST = Backend(), NumpyBackend()
 # stretches of columns, and several dot products in a row.
 SHAPES = [
     (1, 1, 1),
+    (1, 30, 3),
+    (1, 30, 9),
     (5, 3, 1),
     (512, 6, 1),
     (131, 7, 3),

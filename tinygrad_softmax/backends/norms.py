@@ -156,11 +156,11 @@ class ChannelKernels:
     def channel_blend(
         self, g: Array, x: Array, mean: Array, offset: Array, slope: Array, scale: Array
     ) -> Array:
-        """(g - offset - (x - mean) * slope) * scale."""
-        y = (x.astype(working_dtype(x.dtype), copy=False) - _beside(x, mean)) * (
-            _beside(x, slope)
-        )
-        return (g - _beside(x, offset) - y) * _beside(x, scale)
+        """g * scale - (x - mean) * slope - offset."""
+        g = g.astype(working_dtype(g.dtype), copy=False)
+        y = x.astype(working_dtype(x.dtype), copy=False) - _beside(x, mean)
+        y = y * _beside(x, slope) + _beside(x, offset)
+        return g * _beside(x, scale) - y
 
 
 def _over(x: Array) -> tuple[int, ...]:

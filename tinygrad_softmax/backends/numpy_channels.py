@@ -29,7 +29,8 @@ from .numpy_sums import RUN
 
 Array = Any
 
-LONG = 64  # places of a channel from which on it is a row of its own
+LONG = 64  # places of a channel from which on it is a row of its own...
+SHORT = 8  # ...and where there is one sample only
 DOT = 1024  # elements of a dot product, whose sums are added in float64
 WIDE = 4096  # columns of a block
 NARROW = 2048  # columns that several samples are laid side by side to make up
@@ -44,7 +45,7 @@ class _Blocks:
     def __init__(self, x: Array) -> None:
         n, self.channels = x.shape[:2]
         self.places = prod(x.shape[2:])
-        self.by_channel = self.places >= LONG
+        self.by_channel = self.places >= (LONG if n > 1 else SHORT)
         # RUN rows or more: what is kept of a block is small beside it.
         self.beside_each_other = 1
         if self.by_channel:
@@ -261,9 +262,8 @@ def channel_blend(
         y, some = into[rows, columns], given[rows, columns]
         np.subtract(source[rows, columns], m, out=y)
         y *= s
-        np.subtract(some, y, out=y)
-        y -= o
-        y *= a
+        y += o
+        np.subtract(np.multiply(some, a, out=scratch.pair(some)[0]), y, out=y)
 
     blocks.each(work)
     return out

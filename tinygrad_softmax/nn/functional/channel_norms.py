@@ -13,9 +13,8 @@ from typing import Any
 from ... import ops
 from ...autograd import primitive
 from ...backends import backend_of, there
-from ...backends.dtypes import is_half, working_dtype
+from ...backends.dtypes import working_dtype
 from ...ops.cross_entropy_checks import check_floating
-from .normalizations import _layer_norm
 from .precision import wide
 
 __all__ = ["batch_norm", "group_norm", "instance_norm"]
@@ -117,7 +116,7 @@ def _(g, input, weight, mean, scale, needs):
     if needs[0]:
         share = input.shape[1] / (input.size or 1)
         slope = scale if weight is None else scale * weight
-        parts = dbias * share, dweight * scale * share, slope
+        parts = dbias * slope * share, dweight * slope * scale * share, slope
         dx = backend.channel_blend(g, input, mean, *parts)
     return dx, dweight, dbias
 
@@ -209,24 +208,17 @@ def instance_norm(
             f"{name}: the input of shape {tuple(input.shape)} has one place per "
             "channel, whose variance is 0; mend: give more than one"
         )
-    x, samples = wide(input), input.shape[0]
-    rows = ops.reshape(x, (samples * input.shape[1], places))
-    if input.size and not (running_mean is None and running_var is None):
-        each = _array(rows)
-        with there(each):
-            found = backend_of(each).channel_moments(each[None])
+    if not input.size:
+        return _channel_affine(input, None, weight, bias)
+    if not (running_mean is None and running_var is None):
+        x, samples = _array(input), input.shape[0]
+        with there(x):
+            each = x.reshape(1, samples * x.shape[1], places)
+            found = backend_of(x).channel_moments(each)
             mean, var = (v.reshape(samples, -1).mean(axis=0) for v in found)
         _move_towards(running_mean, mean, momentum)
         _move_towards(running_var, var, momentum, places / (places - 1))
-    return _normalised(input, rows, weight, bias, eps)
-
-
-def _normalised(input: Any, rows: Any, weight: Any, bias: Any, eps: float) -> Any:
-    """Each row, then each channel times its weight; in the input's shape and dtype."""
-    out = ops.reshape(_layer_norm(rows, None, None, axes=1, eps=eps), input.shape)
-    if weight is not None or bias is not None:
-        out = _channel_affine(out, None, weight, bias)
-    return ops.astype(out, input.dtype) if is_half(input.dtype) else out
+    return _group_norm(input, weight, bias, groups=input.shape[1], eps=eps)
 
 
 def group_norm(
@@ -264,9 +256,63 @@ def group_norm(
             f"group_norm: the input of shape {tuple(input.shape)} has one value in "
             f"each of its {num_groups} groups, whose variance is 0; mend: fewer groups"
         )
-    of_group = channels // num_groups * prod(input.shape[2:])
-    rows = ops.reshape(wide(input), (input.shape[0] * num_groups, of_group))
-    return _normalised(input, rows, weight, bias, eps)
+    if not input.size:
+        return _channel_affine(input, None, weight, bias)
+    return _group_norm(input, weight, bias, groups=num_groups, eps=eps)
+
+
+@primitive(name="group_norm", residuals=("mean", "scale"))
+def _group_norm(input, weight, bias, *, groups, eps):
+    """Each of the `groups` of neighbouring channels of each sample by itself."""
+    backend, (samples, channels) = backend_of(input), input.shape[:2]
+    xp, rows = backend.xp, samples * groups
+    mean, var = backend.channel_moments(input.reshape(1, rows, -1))
+    scale = 1.0 / xp.sqrt(var + eps)
+    of_channels = [xp.repeat(v, channels // groups) for v in (mean, scale)]
+    weight, bias = (None if v is None else xp.tile(v, samples) for v in (weight, bias))
+    slope = of_channels[1] if weight is None else of_channels[1] * weight
+    x = input.reshape(1, samples * channels, prod(input.shape[2:]))
+    out = backend.channel_affine(x, of_channels[0], slope, bias)
+    return out.reshape(input.shape), mean, scale
+
+
+@_group_norm.vjp("input", "weight", "bias")
+def _(g, input, weight, groups, eps):
+    # That of layer norm, in backends/norms.py: a group of a sample is a row.
+    g, over, shape = wide(g), _over(input), (input.shape[0] * groups, -1)
+    x = ops.reshape(wide(input), shape)
+    centred = x - ops.mean(x, 1, keepdims=True)
+    var = ops.mean(ops.square(centred), 1, keepdims=True)
+    scale = 1.0 / ops.sqrt(var + eps)
+    normal, h = centred * scale, ops.reshape(g * _per_channel(weight, input), shape)
+    along = ops.mean(h * normal, 1, keepdims=True)
+    dx = (h - ops.mean(h, 1, keepdims=True) - normal * along) * scale
+    dweight = ops.sum(g * ops.reshape(normal, input.shape), over)
+    return ops.reshape(dx, input.shape), dweight, ops.sum(g, over)
+
+
+@_group_norm.fused("input", "weight", "bias")
+def _(g, input, weight, groups, mean, scale, needs):
+    backend, (samples, channels) = backend_of(input), input.shape[:2]
+    xp, each = backend.xp, channels // groups
+    shape = 1, samples * channels, prod(input.shape[2:])
+    x, h = input.reshape(shape), g.reshape(shape)
+    means, scales = (xp.repeat(v, each) for v in (mean, scale))
+    plain, product = backend.channel_sums(h, x, means, (True, True))
+    dbias = plain.reshape(samples, channels)
+    dweight = (product * scales).reshape(samples, channels)
+    dx = None
+    if needs[0]:
+        share = 1.0 / (each * shape[2])
+        offset, along = (v if weight is None else v * weight for v in (dbias, dweight))
+        offset, along = (
+            backend.sum(v.reshape(samples * groups, each), (1,)) * scale * share
+            for v in (offset, along)
+        )
+        slope = scales if weight is None else scales * xp.tile(weight, samples)
+        parts = xp.repeat(offset, each), xp.repeat(along * scale, each), slope
+        dx = backend.channel_blend(h, x, means, *parts).reshape(input.shape)
+    return dx, dweight, dbias  # (the engine sums over the samples)
 
 
 def _move_towards(running: Any, batch: Any, momentum: Any, factor: float = 1.0) -> None:
