@@ -58,10 +58,28 @@ EQUIVALENT: dict[str, list[str]] = {
         "permute_dims.vjp(x): tuple(back) -> back",
         "layer_norm.vjp(input, weight, bias): tuple(range(inp...es, input.ndim)) -> "
         "range(input.ndi...xes, input.ndim)",
+        "rms_norm.vjp(input, weight): tuple(range(inp...es, input.ndim)) -> "
+        "range(input.ndi...xes, input.ndim)",
     ],
     "higher orders in 16 bits: test_nn_layers.py": [
         "layer_norm.vjp(input, weight, bias): wide(input) -> input",
         "layer_norm.vjp(input, weight, bias): wide(g) -> g",
+        "rms_norm.vjp(input, weight): wide(input) -> input",
+        "rms_norm.vjp(input, weight): wide(g) -> g",
+        "batch_norm.vjp(input, weight, bias): wide(input) -> input",
+        "batch_norm.vjp(input, weight, bias): wide(g) -> g",
+        "group_norm.vjp(input, weight, bias): wide(input) -> input",
+        "group_norm.vjp(input, weight, bias): wide(g) -> g",
+        "channel_affine.vjp(mean): wide(g) -> g",
+        "channel_affine.vjp(scale, shift): wide(input) -> input",
+        "channel_affine.vjp(scale, shift): wide(g) -> g",
+    ],
+    "a gradient that is not needed is dropped": [
+        "group_norm.fused(input, weight, bias): if needs[0] -> if True",
+    ],
+    "a share of the sum of nothing, 0": [
+        "batch_norm.vjp(input, weight, bias): 1 -> 2 (number 2)",
+        "batch_norm.fused(input, weight, bias): 1 -> 2 (number 3)",
     ],
     "stands where the other branch of a where is taken": [
         "elu.vjp(x): 0.0 -> 1.0",

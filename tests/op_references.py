@@ -276,6 +276,41 @@ def layer_norm(input, weight, bias, *, axes, eps):
     return out if bias is None else out + bias
 
 
+def rms_norm(input, weight, *, axes, eps):
+    out = np.zeros(input.shape)
+    for place in np.ndindex(input.shape[: input.ndim - axes]):
+        row = input[place]
+        out[place] = row / math.sqrt(math.fsum((row**2).flat) / row.size + eps)
+    return out if weight is None else out * weight
+
+
+def batch_norm(input, weight, bias, *, eps):
+    out = np.zeros(input.shape)
+    for c in range(input.shape[1] if input.size else 0):
+        x = input[:, c]
+        mean = math.fsum(x.flat) / x.size
+        var = math.fsum(((x - mean) ** 2).flat) / x.size
+        out[:, c] = (x - mean) / math.sqrt(var + eps)
+        out[:, c] *= 1.0 if weight is None else weight[c]
+        out[:, c] += 0.0 if bias is None else bias[c]
+    return out
+
+
+def group_norm(input, weight, bias, *, groups, eps):
+    rows = input.reshape(len(input) * groups, -1)
+    out = layer_norm(rows, None, None, axes=1, eps=eps).reshape(input.shape)
+    return channel_affine(out, None, weight, bias)
+
+
+def channel_affine(input, mean, scale, shift):
+    out = np.array(input)
+    for c in range(input.shape[1]):
+        out[:, c] -= 0.0 if mean is None else mean[c]
+        out[:, c] *= 1.0 if scale is None else scale[c]
+        out[:, c] += 0.0 if shift is None else shift[c]
+    return out
+
+
 def _cut(gates, parts):
     return np.split(np.asarray(gates), parts, axis=-1)
 

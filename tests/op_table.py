@@ -29,7 +29,12 @@ from tinygrad_softmax import ops
 from tinygrad_softmax.autograd import core_ops
 from tinygrad_softmax.backends.windows import Window
 from tinygrad_softmax.nn import functional
-from tinygrad_softmax.nn.functional import binary_losses, gates, normalizations
+from tinygrad_softmax.nn.functional import (
+    binary_losses,
+    channel_norms,
+    gates,
+    normalizations,
+)
 from tinygrad_softmax.ops import arithmetic, convolution, indexing, placement, pooling
 
 HERE = "here"  # stands for the device under test
@@ -1097,6 +1102,71 @@ ROWS += [
             case((5,), None, (5,), axes=1, eps=1e-5),
             case((40, 3), (3,), (3,), axes=1, eps=0.5),
             case((0, 4), (4,), (4,), axes=1, eps=1e-5),
+        ),
+        plain,
+        scale="largest",
+        without=NO_AXIS,
+    ),
+]
+
+ROWS += [
+    Row(
+        "rms_norm",
+        normalizations._rms_norm,
+        ref.rms_norm,
+        (
+            case((3, 4), (4,), axes=1, eps=0.1),
+            case((3, 4), None, axes=1, eps=0.5),
+            case((2, 2, 3), (2, 3), axes=2, eps=1e-5),
+            case((5,), None, axes=1, eps=1e-5),
+            case((40, 3), (3,), axes=1, eps=0.5),
+            case((0, 4), (4,), axes=1, eps=1e-5),
+        ),
+        plain,
+        scale="largest",
+        without=NO_AXIS,
+    ),
+    Row(
+        "batch_norm",
+        channel_norms._batch_norm,
+        ref.batch_norm,
+        (
+            case((5, 3), (3,), (3,), eps=0.1),
+            case((5, 3), None, None, eps=0.5),
+            case((40, 2), (2,), None, eps=1e-5),
+            case((3, 2, 4), None, (2,), eps=0.1),
+            case((2, 2, 2, 3), (2,), (2,), eps=0.1),
+            case((0, 3), (3,), (3,), eps=0.1),
+        ),
+        plain,
+        scale="largest",
+        without=NO_AXIS,
+    ),
+    Row(
+        "group_norm",
+        channel_norms._group_norm,
+        ref.group_norm,
+        (
+            case((2, 4, 2), (4,), (4,), groups=2, eps=0.1),
+            case((2, 3, 2, 2), None, None, groups=3, eps=0.5),
+            case((3, 4), (4,), None, groups=2, eps=0.1),
+            case((1, 2, 9), None, (2,), groups=1, eps=1e-5),
+        ),
+        plain,
+        scale="largest",
+        without=NO_AXIS | NEEDS_ELEMENTS,
+    ),
+    Row(
+        "channel_affine",
+        channel_norms._channel_affine,
+        ref.channel_affine,
+        (
+            case((5, 3), (3,), (3,), (3,)),
+            case((3, 2, 4), None, (2,), (2,)),
+            case((2, 2, 2, 2), (2,), None, None),
+            case((2, 3, 2), (3,), (3,), None),
+            case((2, 2, 3), None, None, (2,)),
+            case((0, 3), (3,), (3,), (3,)),
         ),
         plain,
         scale="largest",

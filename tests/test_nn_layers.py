@@ -20,6 +20,7 @@ from test_nn_losses import LOSSES, loss_of
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn
 from tinygrad_softmax.nn import functional as F  # noqa: N812  (PyTorch's name)
+from tinygrad_softmax.nn.functional import channel_norms
 from tinygrad_softmax.optim import SGD
 
 
@@ -330,7 +331,17 @@ def test_layers_copy_and_pickle(make, device):
     np.testing.assert_array_equal(module(x).detach().numpy(), wanted)
 
 
-def test_layer_norm_is_computed_in_float32_at_higher_orders(device):
+@pytest.mark.parametrize(
+    "norm",
+    [
+        lambda x, w: F.layer_norm(x, 8, w, None, 1.0),
+        lambda x, w: F.rms_norm(x, 8, w, 1.0),
+        lambda x, w: F.batch_norm(x, None, None, w, None, True, eps=1.0),
+        lambda x, w: F.group_norm(x, 2, w, None, 1.0),
+        lambda x, w: F.batch_norm(x, w, w, w, None, eps=400.0),
+    ],
+)
+def test_norms_are_computed_in_float32_at_higher_orders(norm, device):
     """Squares of 300, and sums of gradients of 300, have no room in float16."""
     x = (300 * random(3, 8)).astype("float16")
     g = (300 * random(3, 8)).astype("float16")
@@ -338,12 +349,26 @@ def test_layer_norm_is_computed_in_float32_at_higher_orders(device):
     for create_graph in (False, True):
         a = tg.tensor(x, device=device, requires_grad=True)
         w = tg.full(8, 200.0, dtype="float16", device=device, requires_grad=True)
-        out = F.layer_norm(a, 8, w, None, 1.0)
+        out = norm(a, w)
         seed = tg.tensor(g, device=device)
         da, dw = tg.grad(out, [a, w], seed, create_graph=create_graph)
         found[create_graph] = [each.detach().numpy() for each in (da, dw)]
     for first, again in zip(found[False], found[True], strict=True):
         np.testing.assert_allclose(first, again, rtol=2e-3, atol=0.2)
+
+
+def test_one_scale_and_shift_adds_up_in_float32_at_higher_orders(device):
+    """Products of 160,000, which have no room in float16, and their difference."""
+    half = dict(dtype="float16", device=device)
+    x, g = tg.full((2, 1), 400.0, **half), tg.tensor([[400.0], [-399.0]], **half)
+    for create_graph in (False, True):
+        mean, scale = (tg.full(1, v, **half, requires_grad=True) for v in (0.0, 400.0))
+        out = channel_norms._channel_affine(x * 0.0, mean, scale, None)
+        (found,) = tg.grad(out, [mean], g, create_graph=create_graph)
+        assert found.tolist() == [-400.0]
+        out = channel_norms._channel_affine(x, None, scale * 0.25, None)
+        (found,) = tg.grad(out, [scale], g, create_graph=create_graph)
+        assert found.tolist() == [100.0]
 
 
 # -- no waiting ------------------------------------------------------------------------

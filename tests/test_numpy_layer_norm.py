@@ -101,14 +101,3 @@ def test_products_are_too_small_for_threads_of_blas():
     assert numpy_norms.DOT <= 10_000
     assert numpy_norms.PRODUCT <= 1 << 18
     assert numpy_norms.VECTOR < 9216
-
-
-def test_scratch_is_used_again_but_not_kept_if_huge():
-    scratch = numpy_norms._Scratch()
-    rows = np.zeros((4, 5), np.float32)
-    first = scratch.pair(rows)
-    assert first.shape == (2, 4, 5)
-    assert np.shares_memory(first, scratch.pair(rows[:2]))
-    assert not np.shares_memory(first, scratch.pair(rows.astype("float64")))
-    huge = np.zeros((2, numpy_norms.BLOCK_BYTES), np.float32)
-    assert not np.shares_memory(scratch.pair(huge), scratch.pair(huge))

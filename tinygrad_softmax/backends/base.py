@@ -20,13 +20,13 @@ from .attention import AttentionKernels
 from .convolutions import ConvolutionKernels
 from .dtypes import is_half, working_dtype
 from .gelus import gelu
-from .norms import NormKernels
+from .norms import ChannelKernels, NormKernels
 from .targets import LabelError, Targets, label_error
 
 Array = Any  # an array of some backend: numpy.ndarray, cupy.ndarray, ...
 
 
-class Backend(ConvolutionKernels, NormKernels, AttentionKernels):
+class Backend(ConvolutionKernels, NormKernels, ChannelKernels, AttentionKernels):
     """Where arrays live, and the loops worth doing by hand.
 
     Subclass it, set `name` (the device string) and `xp` (a namespace with NumPy's

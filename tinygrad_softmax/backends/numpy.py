@@ -12,9 +12,10 @@ from . import buffers, threads
 from .base import Array
 from .dtypes import float16, float32, float64, is_half, working_dtype
 from .numpy_attention import attention, attention_grad
+from .numpy_channels import NumpyChannels
 from .numpy_convolutions import LIMIT, NumpyConvolutions, multiply
 from .numpy_gelu import gelu
-from .numpy_norms import layer_norm, layer_norm_grad
+from .numpy_norms import NumpyNorms, one_dtype
 from .numpy_pooling import NumpyPooling
 from .numpy_softmax import SoftmaxKernels, all_below
 from .numpy_sums import FEW, RUN, scatter_add_rows, sum_axes, sum_batch
@@ -29,7 +30,9 @@ ONE_THREAD = 1 << 21  # multiplications of a product that one thread does
 BITS = {float16: np.int16, float32: np.int32, float64: np.int64}
 
 
-class NumpyBackend(NumpyConvolutions, NumpyPooling, SoftmaxKernels):
+class NumpyBackend(
+    NumpyConvolutions, NumpyPooling, SoftmaxKernels, NumpyNorms, NumpyChannels
+):
     """Arrays in host memory, computed by NumPy."""
 
     name = "cpu"
@@ -121,7 +124,7 @@ class NumpyBackend(NumpyConvolutions, NumpyPooling, SoftmaxKernels):
         with_grad: bool,
     ) -> tuple[Array, Array | None]:
         """The reference kernel, a few heads at a time."""
-        if _one_dtype(query, key, value):
+        if one_dtype(query, key, value):
             return attention(query, key, value, scale, causal, with_grad)
         return super().attention(query, key, value, scale, causal, with_grad)
 
@@ -138,31 +141,9 @@ class NumpyBackend(NumpyConvolutions, NumpyPooling, SoftmaxKernels):
     ) -> tuple[Array | None, Array | None, Array | None]:
         """The reference kernel, a few heads at a time."""
         arrays = query, key, value, weights
-        if _one_dtype(*arrays) and _one_dtype(query, g):
+        if one_dtype(*arrays) and one_dtype(query, g):
             return attention_grad(g, *arrays, scale, causal, needs)
         return super().attention_grad(g, *arrays, scale, causal, needs)
-
-    def layer_norm(
-        self, x: Array, weight: Array | None, bias: Array | None, eps: float
-    ) -> tuple[Array, Array, Array]:
-        """The reference kernel, block of rows by block of rows."""
-        if _one_dtype(x, weight, bias):
-            return layer_norm(x, weight, bias, eps)
-        return super().layer_norm(x, weight, bias, eps)
-
-    def layer_norm_grad(
-        self,
-        g: Array,
-        x: Array,
-        weight: Array | None,
-        mean: Array,
-        scale: Array,
-        needs: tuple[bool, bool, bool],
-    ) -> tuple[Array | None, Array | None, Array | None]:
-        """The reference kernel, block of rows by block of rows."""
-        if _one_dtype(x, g, weight):
-            return layer_norm_grad(g, x, weight, mean, scale, needs)
-        return super().layer_norm_grad(g, x, weight, mean, scale, needs)
 
     def examine_labels(
         self,
@@ -231,9 +212,3 @@ def _zeros(dtype: Any) -> Array:
     zeros = np.zeros(ZEROS, dtype)
     zeros.flags.writeable = False
     return zeros
-
-
-def _one_dtype(x: Array, *others: Array | None) -> bool:
-    """Whether arrays are not empty and all of one dtype, float32 or float64."""
-    same = all(each is None or each.dtype == x.dtype for each in others)
-    return same and x.dtype.char in "fd" and x.size > 0

@@ -1,4 +1,4 @@
-"""Layer normalisation on the CPU: block by block of rows, on several threads.
+"""Layer and RMS norm on the CPU: block by block of rows, on several threads.
 
 What is made on the way stays in the cache, and each block is written where the result
 is wanted. Sums along a row are dot products; sums over rows are products with runs of
@@ -7,45 +7,26 @@ is wanted. Sums along a row are dot products; sums over rows are products with r
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from . import buffers, threads
+from .norms import NormKernels
 from .numpy_sums import RUN
+from .scratch import scratch
 
 Array = Any
 
-BLOCK_BYTES = 512 * 1024  # of x; measured best among 64 KB .. 1 MB
-THREADED_BYTES = 512 * 1024  # of x: below, a second thread costs more than it does
+BLOCK_BYTES = 2 * 1024 * 1024  # of x: a call takes long beside waking the other thread
+THREADED_BYTES = 2 * 1024 * 1024  # of x: below, a second thread costs more than it does
 STRIPES = 16  # stretches of blocks whose sums over rows are added up at the end
 DOT = 8192  # elements of a dot product: OpenBLAS starts threads above 10,000
 PRODUCT = 1 << 18  # multiplications in a product: OpenBLAS starts threads above
 VECTOR = 9000  # the same where one side is a vector: 9,216
 UNBUFFERED = range(384, 8193)  # widths for which NumPy's buffers are too large
 BUFFER = 16  # elements: the smallest there can be
-
-
-class _Scratch(threading.local):
-    """Two arrays that a thread uses again and again: fresh ones cost page faults."""
-
-    def __init__(self) -> None:
-        self.kept: dict[Any, Array] = {}
-
-    def pair(self, x: Array) -> Array:
-        """Of shape (2, *x.shape), with what its last user left."""
-        size = 2 * x.size
-        found = self.kept.get(x.dtype)
-        if found is None or found.size < size:
-            found = np.empty(size, x.dtype)
-            if found.nbytes <= 4 * BLOCK_BYTES:
-                self.kept[x.dtype] = found
-        return found[:size].reshape(2, *x.shape)
-
-
-scratch = _Scratch()
 
 
 def _by_stripes(work: Callable[[int, slice], None], x: Array) -> int:
@@ -118,35 +99,49 @@ def layer_norm(
     x: Array, weight: Array | None, bias: Array | None, eps: float
 ) -> tuple[Array, Array, Array]:
     """`NormKernels.layer_norm` for float32 and float64, all of one dtype."""
-    n, width = x.shape
-    share, ones = 1.0 / width, np.ones(width, x.dtype)
-    out = buffers.empty(x.shape, x.dtype)
-    mean, scale = np.empty((2, n, 1), x.dtype)
+    mean = np.empty((len(x), 1), x.dtype)
+    out, scale = _normalised(x, weight, bias, eps, mean)
+    return out, mean, scale
+
+
+def rms_norm(x: Array, weight: Array | None, eps: float) -> tuple[Array, Array]:
+    """`NormKernels.rms_norm` for float32 and float64, all of one dtype."""
+    return _normalised(x, weight, None, eps, None)
+
+
+def _normalised(
+    x: Array, weight: Array | None, bias: Array | None, eps: float, mean: Array | None
+) -> tuple[Array, Array]:
+    """Rows less their mean, which is written, if there is to be one; and the scale."""
+    share = 1.0 / x.shape[1]
+    ones = None if mean is None else np.ones(x.shape[1], x.dtype)
+    out, scale = buffers.empty(x.shape, x.dtype), np.empty((len(x), 1), x.dtype)
 
     def work(_: int, part: slice) -> None:
         rows = np.ascontiguousarray(x[part])
-        y, m, s = out[part], mean[part], scale[part]
-        np.multiply(_dots(rows, ones), share, out=m)
-        np.subtract(rows, m, out=y)
-        np.multiply(_dots(y, y), share, out=s)
+        y, s = out[part], scale[part]
+        if mean is not None:
+            m = np.multiply(_dots(rows, ones), share, out=mean[part])
+            rows = np.subtract(rows, m, out=y)
+        np.multiply(_dots(rows, rows), share, out=s)
         s += eps
         np.sqrt(s, out=s)
         np.divide(1.0, s, out=s)
-        y *= s
+        np.multiply(rows, s, out=y)
         if weight is not None:
             y *= weight
         if bias is not None:
             y += bias
 
     _by_stripes(work, x)
-    return out, mean, scale
+    return out, scale
 
 
 def layer_norm_grad(
     g: Array,
     x: Array,
     weight: Array | None,
-    mean: Array,
+    mean: Array | None,
     scale: Array,
     needs: tuple[bool, bool, bool],
 ) -> tuple[Array | None, Array | None, Array | None]:
@@ -156,7 +151,8 @@ def layer_norm_grad(
 
         dweight = s @ p,    dx = (g * weight - c y - mean(g * weight)) s
 
-    where c = s^2 mean(p * weight); the means are products with weight / C.
+    where c = s^2 mean(p * weight); the means are products with weight / C. Without a
+    mean y = x, and the last mean is left out: that is the gradient of RMS norm.
     """
     width = x.shape[1]
     dx = buffers.empty(x.shape, x.dtype) if needs[0] else None
@@ -165,10 +161,11 @@ def layer_norm_grad(
     shares = np.ascontiguousarray(shares * x.dtype.type(1.0 / width))
 
     def work(stripe: int, part: slice) -> None:
-        rows, some, s = x[part], np.ascontiguousarray(g[part]), scale[part]
-        y, p = scratch.pair(rows)
+        y, some, s = x[part], np.ascontiguousarray(g[part]), scale[part]
+        free, p = scratch.array(0, (2, *y.shape), y.dtype)
         if needs[0] or needs[1]:
-            np.subtract(rows, mean[part], out=y)
+            if mean is not None:
+                y = np.subtract(y, mean[part], out=free)
             np.multiply(some, y, out=p)
         if needs[1]:
             _row_sums(sums[stripe, 0], s, p)
@@ -179,8 +176,9 @@ def layer_norm_grad(
         c = _dots(p, shares)
         c *= s
         c *= s
-        y *= c
-        y += _dots(some, shares)
+        y = np.multiply(y, c, out=free)
+        if mean is not None:
+            y += _dots(some, shares)
         d = dx[part]
         np.subtract(some if weight is None else np.multiply(some, weight, out=d), y, d)
         d *= s
@@ -188,3 +186,69 @@ def layer_norm_grad(
     stripes = _by_stripes(work, x)
     dweight, dbias = np.add.reduce(sums[:stripes], axis=0).astype(x.dtype)
     return dx, dweight if needs[1] else None, dbias if needs[2] else None
+
+
+def rms_norm_grad(
+    g: Array,
+    x: Array,
+    weight: Array | None,
+    scale: Array,
+    needs: tuple[bool, bool],
+) -> tuple[Array | None, Array | None]:
+    """`NormKernels.rms_norm_grad` for float32 and float64, all of one dtype."""
+    return layer_norm_grad(g, x, weight, None, scale, (*needs, False))[:2]
+
+
+def one_dtype(x: Array, *others: Array | None) -> bool:
+    """Whether arrays are not empty and all of one dtype, float32 or float64."""
+    dtype = x.dtype
+    if dtype.char not in "fd" or not x.size:
+        return False
+    return all(each is None or each.dtype == dtype for each in others)
+
+
+class NumpyNorms(NormKernels):
+    """The kernels above where all arrays have one dtype; else the plain ones."""
+
+    def layer_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Array, Array]:
+        """The reference kernel, block of rows by block of rows."""
+        if one_dtype(x, weight, bias):
+            return layer_norm(x, weight, bias, eps)
+        return super().layer_norm(x, weight, bias, eps)
+
+    def layer_norm_grad(
+        self,
+        g: Array,
+        x: Array,
+        weight: Array | None,
+        mean: Array,
+        scale: Array,
+        needs: tuple[bool, bool, bool],
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """The reference kernel, block of rows by block of rows."""
+        if one_dtype(x, g, weight):
+            return layer_norm_grad(g, x, weight, mean, scale, needs)
+        return super().layer_norm_grad(g, x, weight, mean, scale, needs)
+
+    def rms_norm(
+        self, x: Array, weight: Array | None, eps: float
+    ) -> tuple[Array, Array]:
+        """The reference kernel, block of rows by block of rows."""
+        if one_dtype(x, weight):
+            return rms_norm(x, weight, eps)
+        return super().rms_norm(x, weight, eps)
+
+    def rms_norm_grad(
+        self,
+        g: Array,
+        x: Array,
+        weight: Array | None,
+        scale: Array,
+        needs: tuple[bool, bool],
+    ) -> tuple[Array | None, Array | None]:
+        """The reference kernel, block of rows by block of rows."""
+        if one_dtype(x, g, weight):
+            return rms_norm_grad(g, x, weight, scale, needs)
+        return super().rms_norm_grad(g, x, weight, scale, needs)

@@ -32,6 +32,11 @@ from .binary_losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
 )
+from .channel_norms import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+)
 from .convolutions import (
     conv1d,
     conv2d,
@@ -67,9 +72,6 @@ from .losses import (
     nll_loss,
 )
 from .normalizations import (
-    batch_norm,
-    group_norm,
-    instance_norm,
     layer_norm,
     normalize,
     rms_norm,

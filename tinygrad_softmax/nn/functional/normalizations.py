@@ -1,8 +1,8 @@
-"""Normalisation: over the batch, over a layer, over groups of channels, of a vector.
+"""Normalisation over the last axes: of a layer, and of a vector.
 
-Each is a composition of ops, so its gradients are exact to any order. The mean is taken
-first and the variance from what is left, which loses no digits where the mean is large;
-16-bit inputs are computed in float32 and come back in their own dtype.
+Layer norm takes the mean first and the variance from what is left, which loses no
+digits where the mean is large; 16-bit inputs are computed in float32 and come back in
+their own dtype.
 """
 
 from __future__ import annotations
@@ -14,133 +14,16 @@ import numpy as np
 
 from ... import ops
 from ...autograd import primitive
-from ...backends import backend_of, there
-from ...backends.dtypes import is_half, working_dtype
+from ...backends import backend_of
+from ...backends.dtypes import working_dtype
 from ...ops.cross_entropy_checks import check_floating
 from .precision import wide
 
 __all__ = [
-    "batch_norm",
-    "group_norm",
-    "instance_norm",
     "layer_norm",
     "normalize",
     "rms_norm",
 ]
-
-
-def batch_norm(
-    input: Any,
-    running_mean: Any,
-    running_var: Any,
-    weight: Any = None,
-    bias: Any = None,
-    training: bool = False,
-    momentum: Any = 0.1,
-    eps: float = 1e-5,
-) -> Any:
-    """(x - mean) / sqrt(var + eps) * weight + bias for each channel, axis 1.
-
-    In training the mean and the biased variance are those of the batch, and the running
-    ones move towards them: `running = (1 - momentum) running + momentum batch`, with
-    the unbiased variance. They are written in place, without a graph; `tg.checkpoint`
-    runs the forward pass twice and so moves them twice, as PyTorch's does.
-
-    Source: Ioffe & Szegedy, "Batch normalization", 2015.
-
-    Args:
-        input: shape (N, C, ...), floating.
-        running_mean, running_var: shape (C,); None in training keeps none.
-        weight, bias: shape (C,), or None.
-        training: normalise by the batch, or by the running values.
-        momentum: a number, or a 0-dimensional array where it changes on the device.
-
-    Raises:
-        ValueError: fewer than two axes, a shape other than (C,), one value per channel
-            in training, or no running values outside it.
-
-    >>> x = tg.tensor([[1.0], [3.0]])
-    >>> batch_norm(x, None, None, training=True, eps=0.0)
-    tensor([[-1.],
-            [ 1.]])
-    """
-    shape = _channel_shape("batch_norm", input, running_mean, running_var, weight, bias)
-    x = wide(input)
-    if training:
-        count = input.size // max(1, input.shape[1])
-        if count == 1:
-            raise ValueError(
-                f"batch_norm: the input of shape {tuple(input.shape)} has one value "
-                "per channel, whose variance is 0; mend: a larger batch in training, "
-                "or module.eval()"
-            )
-        if not input.size:
-            return _affine(x, weight, bias, shape, input.dtype)
-        axes = (0, *range(2, input.ndim))
-        mean, centred, var = _moments(x, axes)
-        _move_towards(running_mean, mean, momentum)
-        _move_towards(running_var, var, momentum, count / (count - 1))
-    else:
-        if running_mean is None or running_var is None:
-            raise ValueError(
-                "batch_norm: running_mean and running_var are needed outside training; "
-                "mend: training=True normalises by the batch"
-            )
-        centred = x - ops.reshape(wide(running_mean), shape)
-        var = ops.reshape(wide(running_var), shape)
-    scale = 1.0 / ops.sqrt(var + eps)
-    if weight is not None:  # first with the scale: both are small
-        scale = scale * ops.reshape(weight, shape)
-    return _affine(centred * scale, None, bias, shape, input.dtype)
-
-
-def instance_norm(
-    input: Any,
-    running_mean: Any = None,
-    running_var: Any = None,
-    weight: Any = None,
-    bias: Any = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Any:
-    """`batch_norm` for each sample by itself: each channel over its places.
-
-    The running values move towards the averages over the batch. Without
-    `use_input_stats` they are what is normalised by, as in `batch_norm`.
-
-    Source: Ulyanov, Vedaldi & Lempitsky, "Instance normalization", 2016.
-
-    Args: as those of `batch_norm`; input of shape (N, C, ...) with three axes or more.
-
-    Raises:
-        ValueError: as `batch_norm`, and where a channel has one place only.
-
-    >>> instance_norm(tg.tensor([[[1.0, 3.0], [5.0, 5.0]]]), eps=1e-20)
-    tensor([[[-1.,  1.],
-            [ 0.,  0.]]])
-    """
-    name = "instance_norm"
-    if not use_input_stats:
-        return batch_norm(input, running_mean, running_var, weight, bias, eps=eps)
-    shape = _channel_shape(name, input, running_mean, running_var, weight, bias)
-    places = prod(input.shape[2:])
-    if places == 1:
-        raise ValueError(
-            f"{name}: the input of shape {tuple(input.shape)} has one place per "
-            "channel, whose variance is 0; mend: give more than one"
-        )
-    x, axes = wide(input), tuple(range(2, input.ndim))
-    if not input.size:
-        return _affine(x, weight, bias, shape, input.dtype)
-    mean, centred, var = _moments(x, axes)
-    if running_mean is not None:
-        _move_towards(running_mean, mean.mean(axis=0), momentum)
-    if running_var is not None:
-        unbiased = places / (places - 1)
-        _move_towards(running_var, var.mean(axis=0), momentum, unbiased)
-    normal = centred * (1.0 / ops.sqrt(var + eps))
-    return _affine(normal, weight, bias, shape, input.dtype)
 
 
 def layer_norm(
@@ -182,7 +65,8 @@ def _layer_norm(input, weight, bias, *, axes, eps):
 def _(g, input, weight, axes, eps):
     # The derivation's source is beside the kernel, in backends/norms.py.
     x, over = wide(input), tuple(range(input.ndim - axes, input.ndim))
-    _, centred, var = _moments(x, over)
+    centred = x - ops.mean(x, over, keepdims=True)
+    var = ops.mean(ops.square(centred), over, keepdims=True)
     scale = 1.0 / ops.sqrt(var + eps)
     normal, g = centred * scale, wide(g)
     h = g if weight is None else g * weight
@@ -226,55 +110,39 @@ def rms_norm(
     tensor([[1., 1.]])
     """
     shape = _last_axes("rms_norm", input, normalized_shape, weight)
-    axes = tuple(range(input.ndim - len(shape), input.ndim))
-    x = wide(input)
-    eps = float(np.finfo(x.dtype).eps) if eps is None else eps
-    mean_square = ops.mean(ops.square(x), axis=axes, keepdims=True)
-    normal = x * (1.0 / ops.sqrt(mean_square + eps))
-    return _affine(normal, weight, None, None, input.dtype)
+    if eps is None:
+        eps = float(np.finfo(working_dtype(input.dtype)).eps)
+    return _rms_norm(input, weight, axes=len(shape), eps=eps)
 
 
-def group_norm(
-    input: Any,
-    num_groups: int,
-    weight: Any = None,
-    bias: Any = None,
-    eps: float = 1e-5,
-) -> Any:
-    """Each sample by itself, its channels in groups of neighbours, each normalised.
+@primitive(name="rms_norm", residuals=("scale",))
+def _rms_norm(input, weight, *, axes, eps):
+    """Over the last `axes` axes. Weight has their shape, or is None."""
+    rows = _rows(input, axes)
+    flat = _shaped(weight, rows.shape[1:])
+    out, scale = backend_of(input).rms_norm(rows, flat, eps)
+    return _shaped(out, input.shape), scale
 
-    Source: Wu & He, "Group normalization", 2018.
 
-    Args:
-        input: shape (N, C, ...), floating.
-        num_groups: divides C.
-        weight, bias: shape (C,), or None.
+@_rms_norm.vjp("input", "weight")
+def _(g, input, weight, axes, eps):
+    # With n = x s: ds/dx = -s^2 n / C, so that dx = (h - n mean(h n)) s.
+    x, over = wide(input), tuple(range(input.ndim - axes, input.ndim))
+    scale = 1.0 / ops.sqrt(ops.mean(ops.square(x), over, keepdims=True) + eps)
+    normal, g = x * scale, wide(g)
+    h = g if weight is None else g * weight
+    along = ops.mean(h * normal, over, keepdims=True)
+    return (h - normal * along) * scale, g * normal
 
-    Raises:
-        ValueError: `num_groups` doesn't divide C, a shape other than (C,), or a group
-            that is a single value in a batch of one (PyTorch's condition).
 
-    >>> group_norm(tg.tensor([[1.0, 3.0, 7.0, 5.0]]), 2, eps=0.0)
-    tensor([[-1.,  1.,  1., -1.]])
-    """
-    shape = _channel_shape("group_norm", input, weight, bias)
-    channels = input.shape[1]
-    if num_groups < 1 or channels % num_groups:
-        raise ValueError(
-            f"group_norm: {num_groups} groups were asked for, which does not divide "
-            f"the {channels} channels of the input of shape {tuple(input.shape)}"
-        )
-    if input.size == num_groups:
-        raise ValueError(
-            f"group_norm: the input of shape {tuple(input.shape)} has one value in "
-            f"each of its {num_groups} groups, whose variance is 0; mend: fewer groups"
-        )
-    if not input.size:
-        return _affine(wide(input), weight, bias, shape, input.dtype)
-    groups = ops.reshape(wide(input), (input.shape[0], num_groups, -1))
-    _, centred, var = _moments(groups, (2,))
-    normal = ops.reshape(centred * (1.0 / ops.sqrt(var + eps)), input.shape)
-    return _affine(normal, weight, bias, shape, input.dtype)
+@_rms_norm.fused("input", "weight")
+def _(g, input, weight, axes, scale, needs):
+    shape = input.shape[input.ndim - axes :]
+    flat = _shaped(weight, (prod(shape),))
+    found = backend_of(input).rms_norm_grad(
+        _rows(g, axes), _rows(input, axes), flat, scale, needs
+    )
+    return tuple(map(_shaped, found, (input.shape, shape)))
 
 
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Any:
@@ -286,52 +154,6 @@ def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> A
     check_floating("normalize", "the input is", input)
     norms = ops.norm(input, ord=p, axis=dim, keepdims=True)
     return input / ops.clip(norms, eps)
-
-
-def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any]:
-    """(mean, x - mean, biased variance), the reduced axes kept with length 1."""
-    mean = ops.mean(x, axis=axes, keepdims=True)
-    centred = x - mean
-    return mean, centred, ops.mean(ops.square(centred), axis=axes, keepdims=True)
-
-
-def _affine(x: Any, weight: Any, bias: Any, shape: Any, dtype: Any) -> Any:
-    """x * weight + bias; they are reshaped if a `shape` is given. A 16-bit dtype is
-    come back to."""
-    if weight is not None:
-        x = x * (weight if shape is None else ops.reshape(weight, shape))
-    if bias is not None:
-        x = x + (bias if shape is None else ops.reshape(bias, shape))
-    return ops.astype(x, dtype) if is_half(dtype) else x
-
-
-def _move_towards(running: Any, batch: Any, momentum: Any, factor: float = 1.0) -> None:
-    """running = (1 - momentum) running + momentum factor batch, in place, no graph."""
-    if running is None:
-        return
-    array, batch = getattr(running, "array", running), getattr(batch, "array", batch)
-    with there(array):
-        old = array.astype(working_dtype(array.dtype), copy=False)
-        new = batch.reshape(array.shape) * factor
-        array[...] = (1.0 - momentum) * old + momentum * new
-
-
-def _channel_shape(name: str, input: Any, *per_channel: Any) -> tuple[int, ...]:
-    """The shape that lays (C,) along axis 1 of the input, after the checks."""
-    check_floating(name, "the input is", input)
-    if input.ndim < 2:
-        raise ValueError(
-            f"{name}: the input has shape {tuple(input.shape)}; expected (N, C, ...)"
-        )
-    channels = input.shape[1]
-    for each in per_channel:
-        if each is not None and tuple(each.shape) != (channels,):
-            raise ValueError(
-                f"{name}: the input of shape {tuple(input.shape)} has {channels} "
-                f"channels, but a weight, bias or running value has shape "
-                f"{tuple(each.shape)}; expected {(channels,)}"
-            )
-    return (1, channels, *(1,) * (input.ndim - 2))
 
 
 def _last_axes(name: str, input: Any, normalized_shape: Any, *affine: Any) -> tuple:
