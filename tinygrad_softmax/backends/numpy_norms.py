@@ -8,6 +8,7 @@ is wanted. Sums along a row are dot products; sums over rows are products with r
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,9 @@ def _by_stripes(work: Callable[[int, slice], None], x: Array) -> int:
     # Beside one number for each row, NumPy copies a row that is shorter than its buffer
     # and the number as often: that would be half of the time of a subtraction.
     narrow_buffer = x.size > DOT and x.shape[1] in UNBUFFERED
+    if blocks == 1 and not narrow_buffer:
+        work(0, slice(None))
+        return 1
 
     def stripe(i: int) -> None:
         size = np.setbufsize(BUFFER) if narrow_buffer else None
@@ -59,6 +63,13 @@ def _by_stripes(work: Callable[[int, slice], None], x: Array) -> int:
     stripes = -(-blocks // each)
     threads.for_each(stripe, stripes, number)
     return stripes
+
+
+@lru_cache(8)
+def _ones(width: int, dtype: Any) -> Array:
+    ones = np.ones(width, dtype)
+    ones.flags.writeable = False
+    return ones
 
 
 def _dots(a: Array, b: Array) -> Array:
@@ -114,7 +125,7 @@ def _normalised(
 ) -> tuple[Array, Array]:
     """Rows less their mean, which is written, if there is to be one; and the scale."""
     share = 1.0 / x.shape[1]
-    ones = None if mean is None else np.ones(x.shape[1], x.dtype)
+    ones = None if mean is None else _ones(x.shape[1], x.dtype)
     out, scale = buffers.empty(x.shape, x.dtype), np.empty((len(x), 1), x.dtype)
 
     def work(_: int, part: slice) -> None:
@@ -169,7 +180,9 @@ def layer_norm_grad(
             np.multiply(some, y, out=p)
         if needs[1]:
             _row_sums(sums[stripe, 0], s, p)
-        if needs[2]:
+        if needs[2] and some.size <= VECTOR:
+            sums[stripe, 1] += np.add.reduce(some, axis=0, dtype=np.float64)
+        elif needs[2]:
             _row_sums(sums[stripe, 1], np.ones_like(s), some)
         if dx is None:
             return
@@ -184,8 +197,9 @@ def layer_norm_grad(
         d *= s
 
     stripes = _by_stripes(work, x)
-    dweight, dbias = np.add.reduce(sums[:stripes], axis=0).astype(x.dtype)
-    return dx, dweight if needs[1] else None, dbias if needs[2] else None
+    total = sums[0] if stripes == 1 else np.add.reduce(sums[:stripes], axis=0)
+    dweight = total[0].astype(x.dtype) if needs[1] else None
+    return dx, dweight, total[1].astype(x.dtype) if needs[2] else None
 
 
 def rms_norm_grad(

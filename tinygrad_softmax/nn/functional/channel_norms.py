@@ -298,7 +298,8 @@ def _(g, input, weight, groups, mean, scale, needs):
     shape = 1, samples * channels, prod(input.shape[2:])
     x, h = input.reshape(shape), g.reshape(shape)
     means, scales = (xp.repeat(v, each) for v in (mean, scale))
-    plain, product = backend.channel_sums(h, x, means, (True, True))
+    sums: Any = backend.channel_sums(h, x, means, (True, True))
+    plain, product = sums
     dbias = plain.reshape(samples, channels)
     dweight = (product * scales).reshape(samples, channels)
     dx = None
