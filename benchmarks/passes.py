@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 
 import tinygrad_softmax as tg
-from tinygrad_softmax.backends import buffers
+from tinygrad_softmax.backends import buffers, numpy_gelu
 from tinygrad_softmax.backends.scratch import scratch
 
 # Called with (name, function, inputs, options) before each call.
@@ -65,6 +65,7 @@ def watched(report: Report) -> Iterator[Callable[[np.ndarray], Watched]]:
     def forget() -> None:
         buffers.free_buffers()
         scratch.kept.clear()
+        numpy_gelu.scratch = numpy_gelu.Scratch()
 
     def new(*args: Any, **kwargs: Any) -> Any:
         return _watched(empty(*args, **kwargs))

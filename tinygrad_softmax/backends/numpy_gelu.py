@@ -43,8 +43,9 @@ MILLS = (  # at most 7.9e-09 off
 TABLE = np.array([(0.0, *MILLS[0][::-1]), MILLS[1][::-1]], np.float32)
 
 
-class _Scratch(threading.local):
-    """A thread's arrays, used again and again: fresh ones cost page faults.
+class Scratch(threading.local):
+    """A thread's arrays, used again and again, beside those of scratch.py: one row of
+    them stays as it is.
 
     Rows for six powers of a, the last of them 1, and for the quotient's numerator and
     denominator; and a mask.
@@ -62,7 +63,7 @@ class _Scratch(threading.local):
         return self.rows[:, :size], self.mask[:size]
 
 
-scratch = _Scratch()
+scratch = Scratch()
 
 
 def gelu(
