@@ -164,16 +164,19 @@ class _Walk:
             raise _freed(node)
         if self.observer is not None:
             self.observer.before(node)
-        for rule, args in zip(node.plan.rules, saved):
-            if only is not None and not any(parents[p] in only for p in rule.positions):
-                continue
+        pairs: Any = zip(node.plan.rules, saved)
+        if only is not None:
+            pairs = [
+                p for p in pairs if any(parents[i] in only for i in p[0].positions)
+            ]
+        for rule, args in pairs:
             try:
                 if self.create_graph:
                     result = rule.formula(g, *rule.variables(args, node, self.wrap))
-                elif rule.fused is None:
-                    result = rule.formula(g, *args)
-                else:
+                elif rule.fused is not None:
                     result = self.run_fused(rule, g, args)
+                else:
+                    result = rule.formula(g, *args) if args else rule.formula(g)
             except Exception as error:
                 error.add_note(f"(raised in the gradient rule {rule})")
                 raise
