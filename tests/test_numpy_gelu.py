@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_softmax as tg
-from tinygrad_softmax.backends import numpy_gelu, threads
+from tinygrad_softmax.backends import numpy, numpy_gelu, threads
 from tinygrad_softmax.backends.base import Backend
 from tinygrad_softmax.backends.numpy import NumpyBackend
 
@@ -137,6 +137,32 @@ def test_blocks_threads_layouts_and_dtypes(dtype):
             found, nothing = FAST.gelu(given_x, "none", False)
         np.testing.assert_array_equal(found, value)
         assert nothing is None
+
+
+@pytest.mark.parametrize(
+    ("approximate", "dtype"),
+    [
+        ("tanh", "float16"),
+        ("tanh", "float32"),
+        ("tanh", "float64"),
+        ("none", "float64"),
+    ],
+)
+def test_the_plain_kernel_by_blocks(approximate, dtype):
+    """Bit for bit, whatever the number of threads."""
+    x = np.random.default_rng(0).normal(size=(30, 41)).astype(dtype)
+    for given_x in (x, x.T, x[:, ::2], x[:1], x[0, 0]):
+        given_x = np.asarray(given_x)
+        plain, plain_slope = PLAIN.gelu(given_x, approximate, True)
+        for number in (1, 3):
+            tg.set_num_threads(number)
+            with patch.object(numpy, "GELU_BYTES", 100 * x.itemsize):
+                found, slope = FAST.gelu(given_x, approximate, True)
+                value, nothing = FAST.gelu(given_x, approximate, False)
+            for got, wanted in ((found, plain), (slope, plain_slope), (value, plain)):
+                np.testing.assert_array_equal(got, wanted)
+                assert got.dtype == wanted.dtype
+            assert nothing is None
 
 
 def test_a_product_is_too_small_for_threads_of_blas():
