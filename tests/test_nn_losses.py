@@ -135,3 +135,10 @@ def test_the_weights_of_losses_are_buffers(device):
         assert list(module.state_dict()) == keys
         module.to(device)
         assert all(b.device.startswith(device) for b in module.buffers())
+
+
+def test_a_label_that_is_no_class(device):
+    with pytest.raises(IndexError, match="nll_loss: the label in row 1 is 7, but"):
+        F.nll_loss(
+            tg.zeros((2, 3), device=device), tg.tensor([0, 7], device=device)
+        ).numpy()

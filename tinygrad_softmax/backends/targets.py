@@ -108,14 +108,18 @@ class Targets:
 
 
 def label_error(
-    row: tuple[int, ...], value: int, classes: int, ignore_index: int | None
+    row: tuple[int, ...],
+    value: int,
+    classes: int,
+    ignore_index: int | None,
+    name: str = "softmax_cross_entropy",
 ) -> IndexError:
     """The error for a label out of range: names row, value, range and the mend."""
     place = str(row[0]) if len(row) == 1 else str(row)
     also = "" if ignore_index is None else f" or ignore_index={ignore_index}"
     where = f"the label in row {place} is {value}" if row else f"the label is {value}"
     return IndexError(
-        f"softmax_cross_entropy: {where}, but with {classes} classes a label must be "
+        f"{name}: {where}, but with {classes} classes a label must be "
         f"in 0..{classes - 1}{also}; mend the label, or pass ignore_index={value} "
         "to leave such rows out"
     )

@@ -7,6 +7,7 @@ multiplied into those of x, W and b, and it is forgotten.
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from ..autograd import is_grad_enabled, primitive, scaled
 from ..autograd.core_ops import cast, sum_to
 from ..backends import backend_of
 from ..backends.dtypes import is_floating, is_half, working_dtype
-from ..backends.targets import Targets
+from ..backends.targets import Targets, label_error
 from .cross_entropy import (
     early_scale,
     logits_gradient,
@@ -221,7 +222,8 @@ def linear_cross_entropy(
     values: tuple[int, ...] = (classes,)
     if not is_floating(target.dtype):
         raw, values = getattr(target, "array", target), ()
-        backend_of(raw).check_labels(raw, classes, ignore_index)
+        error = partial(label_error, name=name)
+        backend_of(raw).check_labels(raw, classes, ignore_index, error)
     needs = tuple(
         is_grad_enabled() and getattr(each, "node", None) is not None
         for each in (x, weight, bias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from ... import ops
 from ...backends import backend_of
 from ...backends.dtypes import is_floating, working_dtype
-from ...backends.targets import Targets
+from ...backends.targets import Targets, label_error
 
 __all__ = ["cross_entropy", "nll_loss"]
 
@@ -146,7 +147,8 @@ def _rows_and_targets(
                 f"nll_loss: weight has shape {weight.shape}; expected a weight for "
                 f"each of the {classes} classes"
             )
-    bad = backend.check_labels(labels, classes, ignore_index)
+    error = partial(label_error, name="nll_loss")
+    bad = backend.check_labels(labels, classes, ignore_index, error)
     labels = labels.reshape(-1)
     bad = None if bad is None else bad.reshape(-1)
     return rows, Targets(backend.xp, labels, weight, ignore_index, bad=bad), shape
