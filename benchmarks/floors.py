@@ -2,9 +2,9 @@
 
 Two tables. Kernels at 1024x1024: what the NumPy functions that a kernel calls take by
 themselves, one after the other on the same blocks, beside the kernel on one thread and
-on all. No arrangement of those functions is faster on one core. Small steps: what the
-same step takes on arrays of a few numbers, where nothing but calls is left, beside the
-same by hand in NumPy, with the number of Python functions that are called.
+on all. (Where a kernel takes less, its blocks were warmer than the copies.) Small
+steps: what the same step takes on arrays of a few numbers, where nothing but calls is
+left, beside the same by hand in NumPy, with the number of Python functions called.
 """
 
 from __future__ import annotations

@@ -19,13 +19,12 @@ from . import buffers, threads
 from .norms import ChannelKernels
 from .numpy_norms import (
     BLOCK_BYTES,
-    BUFFER,
     THREADED_BYTES,
     UNBUFFERED,
     one_dtype,
 )
 from .numpy_sums import RUN
-from .scratch import scratch
+from .scratch import scratch, small_buffer
 
 Array = Any
 
@@ -87,20 +86,15 @@ class _Blocks:
 
     def each(self, work: Callable[[int, slice, slice], None]) -> None:
         """Call work(row of blocks, rows, columns) for all blocks, on the threads."""
-        narrow = self.wide in UNBUFFERED  # for why, see `numpy_norms._by_stripes`
 
         def block(i: int) -> None:
             row, column = divmod(i, self.across)
-            size = np.setbufsize(BUFFER) if narrow else None
-            try:
-                rows = slice(row * self.step, (row + 1) * self.step)
-                columns = slice(column * self.wide, (column + 1) * self.wide)
-                work(row, rows, columns)
-            finally:
-                if size is not None:
-                    np.setbufsize(size)
+            rows = slice(row * self.step, (row + 1) * self.step)
+            columns = slice(column * self.wide, (column + 1) * self.wide)
+            work(row, rows, columns)
 
-        threads.for_each(block, self.down * self.across, self.threads)
+        with small_buffer(self.wide in UNBUFFERED):
+            threads.for_each(block, self.down * self.across, self.threads)
 
     def sums(self, kinds: int) -> Array:
         """Room for so many sums of each row, or of each column of a block."""

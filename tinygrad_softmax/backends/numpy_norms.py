@@ -16,7 +16,7 @@ import numpy as np
 from . import buffers, threads
 from .norms import NormKernels
 from .numpy_sums import RUN
-from .scratch import scratch
+from .scratch import scratch, small_buffer
 
 Array = Any
 
@@ -27,7 +27,6 @@ DOT = 8192  # elements of a dot product: OpenBLAS starts threads above 10,000
 PRODUCT = 1 << 18  # multiplications in a product: OpenBLAS starts threads above
 VECTOR = 9000  # the same where one side is a vector: 9,216
 UNBUFFERED = range(384, 8193)  # widths for which NumPy's buffers are too large
-BUFFER = 16  # elements: the smallest there can be
 
 
 def _by_stripes(work: Callable[[int, slice], None], x: Array) -> int:
@@ -44,24 +43,18 @@ def _by_stripes(work: Callable[[int, slice], None], x: Array) -> int:
         step = -(-len(x) // blocks)
         blocks = -(-len(x) // step)
     each = -(-blocks // STRIPES)
-    # Beside one number for each row, NumPy copies a row that is shorter than its buffer
-    # and the number as often: that would be half of the time of a subtraction.
     narrow_buffer = x.size > DOT and x.shape[1] in UNBUFFERED
     if blocks == 1 and not narrow_buffer:
         work(0, slice(None))
         return 1
 
     def stripe(i: int) -> None:
-        size = np.setbufsize(BUFFER) if narrow_buffer else None
-        try:
-            for j in range(i * each, min(blocks, (i + 1) * each)):
-                work(i, slice(j * step, (j + 1) * step))
-        finally:
-            if size is not None:
-                np.setbufsize(size)
+        for j in range(i * each, min(blocks, (i + 1) * each)):
+            work(i, slice(j * step, (j + 1) * step))
 
     stripes = -(-blocks // each)
-    threads.for_each(stripe, stripes, number)
+    with small_buffer(narrow_buffer):
+        threads.for_each(stripe, stripes, number)
     return stripes
 
 

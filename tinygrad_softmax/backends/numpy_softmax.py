@@ -16,6 +16,7 @@ import numpy as np
 from . import buffers, softmax_blocks, threads
 from .base import Array, Backend
 from .dtypes import working_dtype
+from .scratch import small_buffer
 from .softmax_blocks import row_sums
 from .targets import Targets
 
@@ -24,7 +25,6 @@ THREADED_BYTES = 1024 * 1024  # of rows: below, a second thread costs more than 
 UNBUFFERED = range(512, 8193)  # classes for which NumPy's buffers are too large
 UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 SMALL = 4096  # numbers of a batch whose calls cost more than what they compute
-BUFFER = 16  # elements: the smallest there can be
 
 
 def _by_blocks(work: Callable[[slice], None], x: Array, step: int) -> None:
@@ -34,16 +34,8 @@ def _by_blocks(work: Callable[[slice], None], x: Array, step: int) -> None:
     def block(i: int) -> None:
         work(slice(i * step, min(len(x), (i + 1) * step)))
 
-    # Beside one number for each row, NumPy copies rows shorter than its buffer, and the
-    # number as often, to the buffer: that took half of the time of a subtraction.
-    size = np.getbufsize() if x.shape[1] in UNBUFFERED else None
-    if size is not None:
-        np.setbufsize(BUFFER)
-    try:
+    with small_buffer(x.shape[1] in UNBUFFERED):
         threads.for_each(block, -(-len(x) // step), number)
-    finally:
-        if size is not None:
-            np.setbufsize(size)
 
 
 def all_below(labels: Array, classes: int) -> bool:
