@@ -32,6 +32,7 @@ class Rule:
         "fused",
         "names",
         "op",
+        "position",
         "positions",
         "residual",
         "several",
@@ -43,6 +44,7 @@ class Rule:
         self.op, self.formula, self.fused = op, formula, fused
         self.names, self.split = names, len(names)
         self.positions, self.several = positions, several
+        self.position = positions[0]
         self.sources = tuple(self._source(name) for name in names)
         self.residual = tuple(name in op.residuals for name in names + fused_names)
 

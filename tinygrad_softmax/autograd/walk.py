@@ -159,19 +159,17 @@ class _Walk:
     def visit(self, node: Node, g: Any) -> None:
         """Run the rules of one node and pass their results on."""
         parents, saved = node.parents, node.saved
-        pending, only = self.pending, self.only
+        pending, only, observer = self.pending, self.only, self.observer
+        create_graph, heap = self.create_graph, self.heap
         if parents is None or saved is None:
             raise _freed(node)
-        if self.observer is not None:
-            self.observer.before(node)
-        pairs: Any = zip(node.plan.rules, saved)
-        if only is not None:
-            pairs = [
-                p for p in pairs if any(parents[i] in only for i in p[0].positions)
-            ]
-        for rule, args in pairs:
+        if observer is not None:
+            observer.before(node)
+        for rule, args in zip(node.plan.rules, saved):
+            if only is not None and not any(parents[i] in only for i in rule.positions):
+                continue
             try:
-                if self.create_graph:
+                if create_graph:
                     result = rule.formula(g, *rule.variables(args, node, self.wrap))
                 elif rule.fused is not None:
                     result = self.run_fused(rule, g, args)
@@ -181,9 +179,12 @@ class _Walk:
                 error.add_note(f"(raised in the gradient rule {rule})")
                 raise
             results = result if rule.several else (result,)
-            if self.observer is not None:
-                self.observer.backward(node, rule, g, results)
-            for position, result in zip(rule.positions, results):
+            if observer is not None:
+                observer.backward(node, rule, g, results)
+            each = ((rule.position, result),)
+            for position, result in (
+                zip(rule.positions, results) if rule.several else each
+            ):
                 parent, whose = parents[position], _BORROWED
                 if parent is None or result is None:
                     continue
@@ -196,14 +197,15 @@ class _Walk:
                 if shape != parent.shape or dtype is not parent.dtype:
                     result, given = self.fit(result, parent, rule), result
                     whose = _BORROWED if result is given else _FRESH
-                entry = pending.get(-parent.order)
+                key = -parent.order
+                entry = pending.get(key)
                 if entry is not None:
                     self.accumulate(entry, result)
                     continue
                 if parent.owner is not None and whose is _BORROWED:
                     whose = self.whose(result, g, args, results, rule)
-                pending[-parent.order] = [parent, result, whose]
-                heappush(self.heap, -parent.order)
+                pending[key] = [parent, result, whose]
+                heappush(heap, key)
         if not self.keep:
             node.parents = node.saved = None
 
