@@ -32,7 +32,6 @@ class Rule:
         "fused",
         "names",
         "op",
-        "position",
         "positions",
         "residual",
         "several",
@@ -44,7 +43,6 @@ class Rule:
         self.op, self.formula, self.fused = op, formula, fused
         self.names, self.split = names, len(names)
         self.positions, self.several = positions, several
-        self.position = positions[0]
         self.sources = tuple(self._source(name) for name in names)
         self.residual = tuple(name in op.residuals for name in names + fused_names)
 

@@ -181,7 +181,7 @@ class _Walk:
             results = result if rule.several else (result,)
             if observer is not None:
                 observer.backward(node, rule, g, results)
-            each = ((rule.position, result),)
+            each = ((rule.positions[0], result),)
             for position, result in (
                 zip(rule.positions, results) if rule.several else each
             ):
