@@ -26,7 +26,7 @@ MOST_BLOCKS = (2**31 - 1, 65535, 65535)
 MOST_THREADS = (1024, 1024, 64)
 
 
-class CompileException(Exception):
+class CompileException(Exception):  # noqa: N818  (CuPy's name)
     """CuPy's error of the compiler."""
 
 

@@ -83,6 +83,12 @@ def available() -> bool:
     return compiler() is not None
 
 
+def runtime(name: str) -> str:
+    """The path of one of the compiler's libraries."""
+    command = [compiler() or "g++", f"-print-file-name={name}"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
 def sanitized() -> bool:
     """Whether this process was started to run the sanitized build (sanitized.py)."""
     return os.environ.get("CUDA_SHIM_SANITIZE") == "1"

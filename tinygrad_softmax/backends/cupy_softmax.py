@@ -1,4 +1,4 @@
-"""The softmax family on a CUDA device, by kernels: cuda/softmax.cu, cuda/softmax_vjp.cu.
+"""The softmax family on a CUDA device, by cuda/softmax.cu and cuda/softmax_vjp.cu.
 
 Backend's kernels in base.py are the definition, and what these are tested against. They
 still do what has no kernel: integers and arrays without elements.

@@ -9,7 +9,7 @@ import functools
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 STANDARD = "-std=c++17"
-STATIC_SHARED = 48 * 1024  # bytes of shared memory that a launch need not ask for
+PLAIN_SHARED = 48 * 1024  # bytes of shared memory that a kernel need not ask for
 
 # What a dtype is called in the sources: STORAGE and WORKING of common.cuh.
 TYPES = {
@@ -92,13 +92,19 @@ SOURCES = {
 
 
 @functools.cache
+def read(file: str) -> str:
+    """The text of one source file."""
+    with open(os.path.join(FOLDER, file), encoding="utf-8") as opened:
+        return opened.read()
+
+
 def code(file: str) -> str:
-    """common.cuh and the source in one text; errors name the file and its line."""
-    parts = []
-    for name in ("common.cuh", file):
-        with open(os.path.join(FOLDER, name), encoding="utf-8") as opened:
-            parts.append(f'#line 1 "{name}"\n{opened.read()}')
-    return "\n".join(parts)
+    """common.cuh and a source in one text; errors name the file and its line.
+
+    Without a source, only the former: what a test puts its own kernels behind.
+    """
+    names = ("common.cuh", file) if file else ("common.cuh",)
+    return "\n".join(f'#line 1 "{name}"\n{read(name)}' for name in names)
 
 
 def functions(source: str) -> dict[str, str]:
@@ -135,14 +141,14 @@ class Limits(NamedTuple):
 class Kernel:
     """A compiled kernel; called, it is launched on the current device and stream.
 
-    Every integer parameter of a kernel is a `long long` and every number a `double`: what
-    CuPy makes of a Python int and float. None is a null pointer.
+    Every integer parameter of a kernel is a `long long` and every number a `double`,
+    which is what CuPy makes of a Python int and float. None is a null pointer.
     """
 
-    __slots__ = ("_asked", "_raw")
+    __slots__ = ("_asked", "_current_device", "_raw")
 
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
+    def __init__(self, raw: Any, current_device: Callable[[], int]) -> None:
+        self._raw, self._current_device = raw, current_device
         self._asked: dict[int, int] = {}  # bytes of shared memory by device
 
     def __call__(
@@ -151,13 +157,13 @@ class Kernel:
         block: tuple[int, ...],
         args: tuple[Any, ...],
         shared: int = 0,
-        device: int = 0,
     ) -> None:
-        """Launch. shared: bytes for DYNAMIC_SHARED. device: the current one's number,
-        needed only with more than 48 KB of them."""
-        if shared > STATIC_SHARED and shared > self._asked.get(device, 0):
-            self._raw.max_dynamic_shared_size_bytes = shared
-            self._asked[device] = shared
+        """Launch it, with so many bytes for DYNAMIC_SHARED (at most Limits.shared)."""
+        if shared > PLAIN_SHARED:
+            device = self._current_device()
+            if shared > self._asked.get(device, 0):
+                self._raw.max_dynamic_shared_size_bytes = shared
+                self._asked[device] = shared
         self._raw(grid, block, args, shared_mem=shared)
 
 
@@ -212,7 +218,9 @@ class Kernels:
                     f"the CUDA kernels of {file} could not be compiled for {dtype} "
                     f"with {dict(macros)}; the compiler says:\n{error}"
                 ) from error
-            return self._found.setdefault(key, Kernel(raw))
+            return self._found.setdefault(
+                key, Kernel(raw, self._cupy.cuda.runtime.getDevice)
+            )
 
 
 def takes(*arrays: Any) -> bool:
