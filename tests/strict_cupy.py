@@ -3,7 +3,9 @@
 It computes what NumPy computes and refuses, or counts, what hurts on a GPU: mixing
 with NumPy's arrays, implicit copies to the host, waiting for the device, functions and
 keywords that CuPy 14 lacks, two devices in one operation. Integer arrays as indices
-wrap where they are out of range, as CuPy's do; floating-point errors are silent.
+wrap where they are out of range, as CuPy's do; floating-point errors are silent. CUDA
+kernels are compiled by g++ and run on the CPU: strict_kernels.py, cuda_shim/. Where there
+is no g++, there is no RawModule, and the backend takes its reference kernels.
 
 It says nothing about what a GPU would compute: no result of it is a result on a GPU.
 
@@ -27,8 +29,10 @@ from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import cuda_shim
 import numpy as np
 import scipy.special
+import strict_kernels
 
 from tinygrad_softmax.backends import Backend, register_backend, registry
 from tinygrad_softmax.backends import cupy as backend_module
@@ -185,6 +189,7 @@ class ndarray:  # noqa: N801  (CuPy's name)
     strides = property(lambda self: self.host.strides)
     flags = property(lambda self: self.host.flags)
     T = property(lambda self: self.transpose())
+    data = property(lambda self: MemoryPointer(self))
 
     # What copies to the host, or waits.
 
@@ -286,6 +291,13 @@ class ndarray:  # noqa: N801  (CuPy's name)
 
     def scatter_add(self, index: Any, value: Any) -> None:
         _add_at(self, index, value)
+
+
+class MemoryPointer:
+    """Where an array begins."""
+
+    def __init__(self, array: ndarray) -> None:
+        self.array, self.ptr = array, array.host.__array_interface__["data"][0]
 
 
 def _new(host: Any) -> ndarray:
@@ -512,6 +524,15 @@ def _array(obj: Any, dtype: Any = None, copy: Any = True, order: str = "K") -> n
     return result.copy() if copy and result is obj else result
 
 
+def _ascontiguousarray(a: ndarray, dtype: Any = None) -> ndarray:
+    """The array itself, if it is; else a copy on the current device."""
+    a = _asarray(a, dtype)
+    if a.flags.c_contiguous:
+        return a
+    _check_devices([a])
+    return _new(np.ascontiguousarray(a.host))
+
+
 def _empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
     """Memory with the worst that could be in it."""
     host = np.empty(shape, dtype)
@@ -547,6 +568,12 @@ class Device:
         return isinstance(other, Device) and self.id == other.id
 
     __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def attributes(self) -> dict[str, int]:
+        """Some of what CuPy tells, without `cudaDevAttr` in front; CuPy asks the driver
+        for a hundred of them each time."""
+        return dict(strict_kernels.ATTRIBUTES)
 
     def synchronize(self) -> None:
         _note("waits", "synchronize")
@@ -659,6 +686,11 @@ def make_modules() -> tuple[ModuleType, SimpleNamespace]:
         )
     functions |= {"where": _where, "matmul": _matmul, "copyto": _copyto}
     functions |= {"array": _array, "asarray": _asarray, "empty": _empty}
+    functions["ascontiguousarray"] = _ascontiguousarray
+    if cuda_shim.available():
+        functions |= {
+            name: getattr(strict_kernels, name) for name in ("RawKernel", "RawModule")
+        }
     functions["empty_like"] = lambda a, dtype=None: _empty(a.shape, dtype or a.dtype)
     functions["result_type"] = lambda *values: np.result_type(*map(_host, values))
     functions |= {"inf": np.inf, "nan": np.nan, "pi": np.pi, "newaxis": None}

@@ -1,4 +1,7 @@
-"""The CUDA backend: CuPy's arrays and functions, and the reference kernels.
+"""The CUDA backend: CuPy's arrays and functions, and CUDA kernels.
+
+The kernels are in cuda/*.cu, launched by the cupy_*.py beside this file; what has none
+is done by the reference kernels of base.py.
 
 Nothing here waits for the GPU but `to_host`, `synchronize` and the one check at the
 start. `make_backend` imports CuPy; it is called when "cuda" is first asked for.
@@ -16,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array, Backend
+from .base import Array
+from .cuda.kernels import Kernels
+from .cupy_softmax import SoftmaxKernels
 from .dtypes import float32, int32, int64, is_floating, is_half
 from .targets import LabelError, label_error
 
@@ -24,7 +29,7 @@ CUPY_NEEDED = 14  # NumPy 2's promotion, and bfloat16
 NO_DRIVER, NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, cudaErrorNoDevice
 
 
-class CupyBackend(Backend):
+class CupyBackend(SoftmaxKernels):
     """Arrays in the memory of CUDA devices, computed by CuPy.
 
     cupy: the module. cupyx: its companion; by default imported when first needed.
@@ -38,6 +43,8 @@ class CupyBackend(Backend):
         self.xp = _Namespace(cupy)
         self.array_type = cupy.ndarray
         self._cupyx = cupyx
+        if hasattr(cupy, "RawModule"):  # (a double of CuPy may lack a compiler)
+            self.kernels = Kernels(cupy)
         self._bad_labels: dict[int, _FirstBadLabel] = {}  # by device
         self._uploading: list[tuple[Any, np.ndarray]] = []  # (event, pinned array)
 

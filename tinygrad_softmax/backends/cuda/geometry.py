@@ -1,0 +1,73 @@
+"""The shapes that kernels are launched in: pure functions of sizes.
+
+They hold for any size, past 2^31 elements too, and are tested without a GPU.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+BLOCK = 128  # threads of a block where a row needs no more
+WIDEST = 512  # threads that a block over rows may have: MOST_THREADS of common.cuh
+MOST_BLOCKS = 2**31 - 1  # of a grid's first axis
+ACCESS = 16  # bytes of the widest load and store
+
+
+class Launch(NamedTuple):
+    """Blocks, threads of a block, and the macro HELD."""
+
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    held: int
+
+
+def rows(n: int, columns: int, itemsize: int, held: tuple[int, ...]) -> Launch:
+    """How a kernel over rows (n, columns) is launched: blocks of (lanes, rows).
+
+    itemsize: of what is computed in. held: the bytes of a row that a thread may keep in
+    registers, ascending. The fewest lanes are taken that can keep the row, 32 before
+    more of it is kept by each; where no block can, held is 0: the row is read twice.
+
+    >>> rows(1000, 10, 4, (32, 128))
+    Launch(grid=(63,), block=(8, 16), held=32)
+    >>> rows(1000, 1024, 4, (32, 128))
+    Launch(grid=(250,), block=(32, 4), held=128)
+    >>> rows(1000, 100_000, 4, (32, 128))
+    Launch(grid=(1000,), block=(512, 1), held=0)
+    """
+    lanes, kept = _lanes(columns, itemsize, held)
+    together = max(1, BLOCK // lanes)
+    return Launch((min(-(-n // together), MOST_BLOCKS),), (lanes, together), kept)
+
+
+def _lanes(columns: int, itemsize: int, held: tuple[int, ...]) -> tuple[int, int]:
+    for kept in held:
+        last = kept == held[-1]
+        lanes = 8 if kept == held[0] else 32
+        while lanes <= (WIDEST if last else 32):
+            if columns * itemsize <= lanes * kept:
+                return lanes, kept
+            lanes *= 2
+    return WIDEST, 0
+
+
+def flat(n: int, per_thread: int, threads: int = 256) -> Launch:
+    """How a kernel over n elements is launched: blocks of threads that each do
+    `per_thread` elements, and go on by the size of the grid if that is too few.
+
+    >>> flat(1000, 4)
+    Launch(grid=(1,), block=(256,), held=0)
+    """
+    blocks = -(-n // (per_thread * threads))
+    return Launch((max(1, min(blocks, MOST_BLOCKS)),), (threads,), 0)
+
+
+def is_wide(columns: int, itemsize: int, *pointers: int) -> bool:
+    """Whether rows of so many elements at these addresses can be accessed 16 bytes at
+    a time.
+
+    >>> is_wide(8, 4, 512, 1024), is_wide(7, 4, 512), is_wide(8, 4, 520)
+    (True, False, False)
+    """
+    aligned = all(pointer % ACCESS == 0 for pointer in pointers)
+    return aligned and columns * itemsize % ACCESS == 0
