@@ -15,7 +15,7 @@ import numpy as np
 from . import ops
 from .autograd import Variable, backward, make_leaf, retain_grad
 from .autograd.graph import grad_enabled, next_order
-from .backends import backend_of, there
+from .backends import backend_of, check_devices, there
 from .backends.dtypes import bool_, float32, int64
 from .ops.operators import NUMPY_NAMES, OPERATORS
 
@@ -283,7 +283,7 @@ class Tensor(Variable):
                 "written under tg.no_grad()"
             )
         with there(self.array):
-            self.array[_raw(index)] = _raw(value)
+            self.array[_raw(index)] = _beside(self.array, value)
 
     if not TYPE_CHECKING:  # (type checkers would take any name for one)
 
@@ -406,13 +406,21 @@ def _in_place(name: str, ufunc: str) -> Callable[[Tensor, Any], Tensor]:
                 )
             return plain(self, other)
         array = self.array
-        value = other.array if isinstance(other, Variable) else other
+        value = _beside(array, other)
         write = getattr(backend_of(array).xp, ufunc)
         with there(array):
             write(array, value, out=array, casting="same_kind")
         return self
 
     return operator
+
+
+def _beside(array: Any, value: Any) -> Any:
+    """What is written into an array, raw; a tensor must be where the array is."""
+    if not isinstance(value, Variable):
+        return value
+    check_devices("in-place write", array, value.array, ("the tensor", "the value"))
+    return value.array
 
 
 def _raw(value: Any) -> Any:

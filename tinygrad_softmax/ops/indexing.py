@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Variable, primitive
-from ..backends import backend_of, check_devices, namespace
+from ..backends import backend_of, check_devices, namespace, numbers_there
 from .axes import check_axis
 from .comparisons import argsort
 from .shaping import moveaxis, reshape
@@ -190,12 +190,12 @@ def take_along_axis(x, indices, axis=-1):
             f"take_along_axis: the indices have shape {getattr(indices, 'shape', ())}, "
             f"but x has shape {x.shape}; mend: give them as many axes"
         )
-    xp = namespace(indices)
     index = []
     for i, n in enumerate(x.shape):
         open_shape = [1] * x.ndim
         open_shape[i] = n
-        index.append(indices if i == axis else xp.arange(n).reshape(open_shape))
+        places = indices if i == axis else numbers_there(indices, n).reshape(open_shape)
+        index.append(places)
     return _getitem(x, index=tuple(index))
 
 
@@ -212,9 +212,8 @@ def diagonal(x, offset=0, axis1=0, axis2=1):
         raise ValueError(f"diagonal: axis1 and axis2 are both {axis1}; give two axes")
     x = moveaxis(x, (axis1, axis2), (-2, -1))
     n = max(0, min(x.shape[-2] + min(offset, 0), x.shape[-1] - max(offset, 0)))
-    xp = namespace(getattr(x, "array", x))
-    along = xp.arange(n)
-    return _getitem(x, index=(..., along + max(-offset, 0), along + max(offset, 0)))
+    array, starts = getattr(x, "array", x), (max(-offset, 0), max(offset, 0))
+    return _getitem(x, index=(..., *(numbers_there(array, n, i) for i in starts)))
 
 
 def sort(x, axis=-1, descending=False):
