@@ -17,6 +17,7 @@ from .autograd import Variable, backward, make_leaf, retain_grad
 from .autograd.graph import grad_enabled, next_order
 from .backends import backend_of, check_devices, there
 from .backends.dtypes import bool_, float32, int64
+from .ops.indexing import plain_index
 from .ops.operators import NUMPY_NAMES, OPERATORS
 
 
@@ -283,7 +284,7 @@ class Tensor(Variable):
                 "written under tg.no_grad()"
             )
         with there(self.array):
-            self.array[_raw(index)] = _beside(self.array, value)
+            self.array[plain_index(index, self)] = _beside(self.array, value)
 
     if not TYPE_CHECKING:  # (type checkers would take any name for one)
 
@@ -421,12 +422,6 @@ def _beside(array: Any, value: Any) -> Any:
         return value
     check_devices("in-place write", array, value.array, ("the tensor", "the value"))
     return value.array
-
-
-def _raw(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(map(_raw, value))
-    return value.array if isinstance(value, Variable) else value
 
 
 for _name, _ufunc in (

@@ -54,10 +54,10 @@ def _may_repeat(index: Any) -> bool:
     return any(hasattr(p, "dtype") and p.dtype.kind in "iu" and p.ndim for p in parts)
 
 
-def _plain(index: Any, x: Any) -> Any:
+def plain_index(index: Any, x: Any) -> Any:
     """An index with raw arrays in place of tensors and lists, on x's device."""
     if isinstance(index, tuple):
-        return tuple(_plain(part, x) for part in index)
+        return tuple(plain_index(part, x) for part in index)
     array = getattr(x, "array", x)
     if isinstance(index, Variable):
         index = index.array
@@ -84,7 +84,7 @@ def getitem(x, index):
     >>> tg.arange(6.0)[1:4]
     tensor([1., 2., 3.])
     """
-    return _getitem(x, index=_plain(index, x))
+    return _getitem(x, index=plain_index(index, x))
 
 
 @primitive(name="index_add")
@@ -112,7 +112,7 @@ def index_add(x, index, values):
     >>> tg.index_add(tg.zeros(3), [0, 0, 2], 1.0)
     tensor([2., 0., 1.])
     """
-    return _index_add(x, values, index=_plain(index, x))
+    return _index_add(x, values, index=plain_index(index, x))
 
 
 @primitive(name="index_update")
@@ -156,7 +156,7 @@ def index_update(x, index, values):
     >>> tg.index_update(tg.zeros(3), 1, 5.0)
     tensor([0., 5., 0.])
     """
-    return _index_update(x, values, index=_plain(index, x))
+    return _index_update(x, values, index=plain_index(index, x))
 
 
 def take(x, indices, axis=None):
@@ -170,7 +170,7 @@ def take(x, indices, axis=None):
     if axis is None:
         x, axis = reshape(x, -1), 0
     axis = check_axis("take", axis, x)
-    return _getitem(x, index=(slice(None),) * axis + (_plain(indices, x),))
+    return _getitem(x, index=(slice(None),) * axis + (plain_index(indices, x),))
 
 
 def take_along_axis(x, indices, axis=-1):
@@ -184,7 +184,7 @@ def take_along_axis(x, indices, axis=-1):
             [4.]])
     """
     axis = check_axis("take_along_axis", axis, x)
-    indices = _plain(indices, x)
+    indices = plain_index(indices, x)
     if getattr(indices, "ndim", 0) != x.ndim:
         raise ValueError(
             f"take_along_axis: the indices have shape {getattr(indices, 'shape', ())}, "
