@@ -181,7 +181,7 @@ def test_a_bad_label_of_nll_loss_elsewhere(cuda):
     scores = tg.tensor([[0.5, 0.5], [0.5, 0.5]], device=THERE, requires_grad=True)
     loss = nll_loss(scores, tg.tensor([0, 2], device=THERE))
     loss.backward()
-    with pytest.raises(IndexError, match="^nll_loss: the label in row 1 is 2"):
+    with pytest.raises(IndexError, match=r"^nll_loss: the label in row 1 is 2"):
         loss.item()
 
 

@@ -197,14 +197,14 @@ def empty_cache() -> None:
 
 def _chosen(device: int | str | None) -> tuple[Any, str, int]:
     """The backend, full name and number of a GPU."""
-    if isinstance(device, int) and not isinstance(device, bool):
+    if type(device) is int:
         if device < 0:
             raise ValueError(
                 f"the GPU was given as {device}; expected a number >= 0 or a name, "
                 "'cuda:1'"
             )
         device = f"cuda:{device}"
-    name = "cuda" if device is None else device
+    name: Any = "cuda" if device is None else device
     if isinstance(name, str) and name.partition(":")[0] != "cuda":
         raise ValueError(
             f"device {name!r} is no GPU; expected a number, 'cuda' or 'cuda:1'"

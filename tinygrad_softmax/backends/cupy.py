@@ -82,7 +82,8 @@ class CupyBackend(Backend):
             if dtype is not None and data.dtype != dtype:
                 with data.device:
                     data = data.astype(dtype)
-            if device is None or self.on(device).id == data.device.id:
+            chosen: Any = None if device is None else self.on(device)
+            if device is None or chosen.id == data.device.id:
                 return data
             return self._from_another(data, device)
         with nullcontext() if device is None else self.on(device):

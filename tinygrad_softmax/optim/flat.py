@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backends import backend_of, check_devices
+from ..backends import backend_of, check_devices, several_devices
 from ..backends.dtypes import float32, float64, get_default_dtype, is_half
 from ..backends.threads import for_each
 from ..ops import to_device
@@ -217,13 +217,15 @@ class FlatParameters:
     def flat_gradients(self) -> list[Array | None]:
         """Each parameter's gradient along one axis; None where it has none."""
         found: list[Array | None] = []
+        kind = type(self.values)
         for parameter, shape in zip(self.parameters, self.shapes):
             grad = parameter.grad
             if grad is None:
                 found.append(None)
             else:
                 array = grad.array
-                check_devices("step", parameter.array, array, PARAMETER)
+                if type(array) is not kind or several_devices:
+                    check_devices("step", parameter.array, array, PARAMETER)
                 if array.shape != shape:
                     raise ValueError(
                         f"step: a parameter of shape {shape} has a gradient of shape "
