@@ -200,6 +200,8 @@ def test_writing_in_place(cuda):
                 lambda x, y=other: x.__setitem__(..., y),
                 lambda x, y=other: x.__setitem__(0, y[0]),
                 lambda x, i=row: x.__setitem__(i, 1.0),
+                lambda x, y=other: x.__isub__(y.array),
+                lambda x, y=other: x.__setitem__(..., y.array),
             ):
                 with named(THERE, device):
                     write(x)
@@ -212,6 +214,19 @@ def test_integers_become_floats_where_they_are(dtype, cuda):
     made = [tg.exp(x), 1 / x, x.astype("float32").mean()]
     assert devices_of(made) == {THERE}
     assert made[0].dtype == tg.float32
+
+
+def test_raw_arrays_elsewhere(cuda):
+    """Arrays of CuPy's that are in no tensor, as inputs and as indices."""
+    x, y = tg.ones(2, device=HERE), tg.tensor([1, 0], device=THERE)
+    with named(HERE, THERE):
+        x * y.array
+    with named(HERE, THERE):
+        x[y.array]
+    with named(HERE, THERE):
+        tg.where(x > 0, x, y.array)
+    assert x[y.to(HERE).array].tolist() == [1.0, 1.0]
+    assert y[y.array].tolist() == [0, 1]
 
 
 # -- gradients -------------------------------------------------------------------------

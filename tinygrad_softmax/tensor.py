@@ -417,11 +417,11 @@ def _in_place(name: str, ufunc: str) -> Callable[[Tensor, Any], Tensor]:
 
 
 def _beside(array: Any, value: Any) -> Any:
-    """What is written into an array, raw; a tensor must be where the array is."""
-    if not isinstance(value, Variable):
-        return value
-    check_devices("in-place write", array, value.array, ("the tensor", "the value"))
-    return value.array
+    """What is written into an array, raw; if it has a device, that of the array."""
+    value = value.array if isinstance(value, Variable) else value
+    if hasattr(value, "dtype") and hasattr(value, "__setitem__"):
+        check_devices("in-place write", array, value, ("the tensor", "the value"))
+    return value
 
 
 for _name, _ufunc in (

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..autograd import Variable, primitive
 from ..backends import backend_of, check_devices, namespace, numbers_there
+from ..backends.registry import several_devices
 from .axes import check_axis
 from .comparisons import argsort
 from .shaping import moveaxis, reshape
@@ -59,8 +60,8 @@ def plain_index(index: Any, x: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(plain_index(part, x) for part in index)
     array = getattr(x, "array", x)
-    if isinstance(index, Variable):
-        index = index.array
+    if isinstance(index, Variable) or type(index) in several_devices:
+        index = getattr(index, "array", index)
         check_devices("getitem", array, index, ("the tensor", "the index"))
     elif isinstance(index, list) or (
         isinstance(index, np.ndarray) and not isinstance(array, np.ndarray)
