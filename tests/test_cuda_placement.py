@@ -447,6 +447,20 @@ def test_a_run_goes_on_with_another_device(cuda, tmp_path):
         assert devices_of(net.parameters()) == {device}
 
 
+def test_a_program_on_the_device_of_the_environment(cuda, monkeypatch):
+    monkeypatch.setenv("TINYGRAD_SOFTMAX_DEVICE", THERE)
+    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.1), nn.GELU())
+    net = nn.Sequential(net, nn.LayerNorm(8), nn.Linear(8, 3))
+    assert devices_of([*net.parameters(), *net.buffers()]) == {THERE}
+    rows = [(np.full(4, i, np.float32), i % 3) for i in range(8)]
+    for workers in (0, 1):
+        loader = DataLoader(rows, 4, shuffle=True, num_workers=workers)
+        steps = optim.Adam(net.parameters())
+        trainer = tg.Trainer(net, steps, precision="float16", progress=False)
+        trainer.fit(loader, loader, epochs=1)
+        assert devices_of(tensor for each in loader for tensor in each) == {THERE}
+
+
 # -- streams ---------------------------------------------------------------------------
 
 
