@@ -2,8 +2,8 @@
 
     python tests/cuda_shim/sanitized.py softmax.cu     or the name of a fault below
 
-AddressSanitizer must be there from the process's first allocation: test_cuda_sanitized.py
-starts this with it in LD_PRELOAD.
+AddressSanitizer must be there from the process's first allocation:
+test_cuda_sanitized.py starts this with it in LD_PRELOAD.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import sys
 
 import cuda_checks as checks
-import cuda_shim
 import strict_cupy
 from cuda_cases import CASES
+
+import cuda_shim
 
 # What the sanitizers must catch, or this run proves nothing.
 FAULTS = {
