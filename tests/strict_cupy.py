@@ -4,8 +4,8 @@ It computes what NumPy computes and refuses, or counts, what hurts on a GPU: mix
 with NumPy's arrays, implicit copies to the host, waiting for the device, functions and
 keywords that CuPy 14 lacks, two devices in one operation. Integer arrays as indices
 wrap where they are out of range, as CuPy's do; floating-point errors are silent. CUDA
-kernels are compiled by g++ and run on the CPU: strict_kernels.py, cuda_shim/. Where there
-is no g++, there is no RawModule, and the backend takes its reference kernels.
+kernels are compiled by g++ and run on the CPU: strict_kernels.py, cuda_shim/. Where
+there is no g++, there is no RawModule, and the backend takes its reference kernels.
 
 It says nothing about what a GPU would compute: no result of it is a result on a GPU.
 
