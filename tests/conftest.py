@@ -32,8 +32,13 @@ settings.load_profile(
 )
 
 
-# These run CUDA kernels on the CPU. Where no compiler is, the run says so at its end.
-collect_ignore_glob = [] if cuda_shim.available() else ["test_cuda_*.py"]
+def pytest_ignore_collect(collection_path, config) -> bool | None:
+    """These run CUDA kernels on the CPU. Where no compiler is, the run says so at its
+    end; those that can run on a GPU do with `--device cuda`."""
+    if cuda_shim.available() or not collection_path.name.startswith("test_cuda_"):
+        return None
+    on_a_gpu = collection_path.name == "test_cuda_kernels.py"
+    return not (on_a_gpu and config.getoption("device") == "cuda")
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

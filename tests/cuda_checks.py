@@ -13,7 +13,7 @@ were given (rounded to the dtype before).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import cuda_shim
@@ -22,6 +22,7 @@ import numpy as np
 import strict_cupy
 from hypothesis import strategies as st
 
+from tinygrad_softmax.backends import resolve_device
 from tinygrad_softmax.backends.base import Backend
 from tinygrad_softmax.backends.cuda import kernels
 
@@ -31,6 +32,13 @@ REFERENCE = Backend()
 # Columns about the limits of geometry.rows for each dtype, odd and divisible by 8.
 COLUMNS = (1, 2, 3, 7, 8, 9, 31, 33, 64, 65, 127, 128, 130, 256, 257, 511, 512, 513)
 COLUMNS += (1000, 1024, 1025, 2056, 4100, 8200, 16392, 16391)
+
+
+def kernels_on(device: str) -> AbstractContextManager:
+    """The CUDA backend: with `--device cuda` the GPU's own, else over the double."""
+    if device == "cuda":
+        return nullcontext(resolve_device("cuda")[0])
+    return kernels_on_the_cpu()
 
 
 @contextmanager
@@ -76,7 +84,7 @@ def assert_close(
     the working dtype (of the number or of `scale`, whichever is larger), and half a
     unit of the storage dtype. nan and inf must be where they should.
     """
-    got = got.get() if isinstance(got, strict_cupy.ndarray) else got
+    got = got if isinstance(got, np.ndarray) else got.get()
     assert got.dtype == dtype_of(dtype)
     assert got.shape == expected.shape
     narrow, info = ml_dtypes.finfo(dtype_of(dtype)), np.finfo(working(dtype))
