@@ -305,3 +305,11 @@ def test_bfloat16_is_to_the_nearest(bits):
     run_source(WIDEN, "g", "bfloat16", (1,), (1,), xp.asarray(x), got)
     with np.errstate(all="ignore"):
         assert got.get()[0] == x.astype(ml_dtypes.bfloat16)[0]
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path, monkeypatch):
+    """What is in it would be run."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cuda_shim.os, "getuid", lambda: 12345)
+    with pytest.raises(cuda_shim.ShimError, match="another user's; mend: set XDG"):
+        cuda_shim.library.__wrapped__("", ())

@@ -165,7 +165,9 @@ def library(code: str, options: tuple[str, ...]) -> Library:
     for part in (text, *flags):
         digest.update(part.encode() + b"\0")
     folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():  # what is loaded from there is run
+        raise ShimError(f"{folder} is another user's; mend: set XDG_CACHE_HOME")
     path = folder / f"{digest.hexdigest()[:32]}.so"
     if not path.exists():
         with open(path.with_suffix(".lock"), "w") as lock:
