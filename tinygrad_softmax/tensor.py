@@ -15,7 +15,7 @@ import numpy as np
 from . import ops
 from .autograd import Variable, backward, make_leaf, retain_grad
 from .autograd.graph import grad_enabled, next_order
-from .backends import backend_of, check_devices, there
+from .backends import backend_of, check_devices, several_devices, there
 from .backends.dtypes import bool_, float32, int64
 from .ops.indexing import plain_index
 from .ops.operators import NUMPY_NAMES, OPERATORS
@@ -419,6 +419,8 @@ def _in_place(name: str, ufunc: str) -> Callable[[Tensor, Any], Tensor]:
 def _beside(array: Any, value: Any) -> Any:
     """What is written into an array, raw; if it has a device, that of the array."""
     value = value.array if isinstance(value, Variable) else value
+    if type(value) is type(array) and not several_devices:
+        return value
     if hasattr(value, "dtype") and hasattr(value, "__setitem__"):
         check_devices("in-place write", array, value, ("the tensor", "the value"))
     return value

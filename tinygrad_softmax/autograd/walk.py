@@ -175,10 +175,10 @@ class _Walk:
             results = result if rule.several else (result,)
             if observer is not None:
                 observer.backward(node, rule, g, results)
-            each = ((rule.positions[0], result),)
-            for position, result in (
-                zip(rule.positions, results) if rule.several else each
-            ):
+            found: Any = ((rule.positions[0], result),)
+            if rule.several:
+                found = zip(rule.positions, results)
+            for position, result in found:
                 parent, whose = parents[position], _BORROWED
                 if parent is None or result is None:
                     continue

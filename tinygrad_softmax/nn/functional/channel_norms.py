@@ -333,11 +333,8 @@ def _check_running(name: str, input: Any, *running: Any) -> None:
     """The running values are where the input is: they are written to in place."""
     for each in running:
         if each is not None:
-            arrays, what = (
-                (_array(input), _array(each)),
-                ("the input", "a running value"),
-            )
-            check_devices(name, *arrays, what)
+            what = "the input", "a running value"
+            check_devices(name, _array(input), _array(each), what)
 
 
 def _check_channels(name: str, input: Any, *per_channel: Any) -> None:
