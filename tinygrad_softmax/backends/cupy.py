@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import prod
@@ -21,15 +20,17 @@ import numpy as np
 
 from .base import Array
 from .cuda.kernels import Kernels
+from .cupy_cross_entropy import CrossEntropyKernels
+from .cupy_labels import BadLabels
 from .cupy_softmax import SoftmaxKernels
-from .dtypes import float32, int32, int64, is_floating, is_half
+from .dtypes import float32, int32, is_floating, is_half
 from .targets import LabelError, label_error
 
 CUPY_NEEDED = 14  # NumPy 2's promotion, and bfloat16
 NO_DRIVER, NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, cudaErrorNoDevice
 
 
-class CupyBackend(SoftmaxKernels):
+class CupyBackend(CrossEntropyKernels, SoftmaxKernels):
     """Arrays in the memory of CUDA devices, computed by CuPy.
 
     cupy: the module. cupyx: its companion; by default imported when first needed.
@@ -45,7 +46,7 @@ class CupyBackend(SoftmaxKernels):
         self._cupyx = cupyx
         if hasattr(cupy, "RawModule"):  # (a double of CuPy may lack a compiler)
             self.kernels = Kernels(cupy)
-        self._bad_labels: dict[int, _FirstBadLabel] = {}  # by device
+        self.bad_label_records = BadLabels(cupy)
         self._uploading: list[tuple[Any, np.ndarray]] = []  # (event, pinned array)
 
     # -- placement ---------------------------------------------------------------
@@ -124,10 +125,7 @@ class CupyBackend(SoftmaxKernels):
         raises its IndexError, once.
         """
         host = array.get() if isinstance(array, self.array_type) else np.asarray(array)
-        for first in list(self._bad_labels.values()):
-            error = first.read()
-            if error is not None:
-                raise error
+        self.bad_label_records.raise_first()
         return host
 
     def synchronize(self) -> None:
@@ -167,14 +165,11 @@ class CupyBackend(SoftmaxKernels):
 
         The first of them is noted on the device; the next `to_host` raises its error.
         """
-        device = labels.device.id
         options = (labels.shape, classes, ignore_index, error)
         with labels.device:
             bad = self.bad_labels(labels, classes, ignore_index)
             if bad is not None and bad.size:
-                if device not in self._bad_labels:
-                    self._bad_labels[device] = _FirstBadLabel(self.xp)
-                self._bad_labels[device].note(bad, labels, options)
+                self.bad_label_records.on(labels.device).note(bad, labels, options)
         return bad
 
     # -- kernels -----------------------------------------------------------------
@@ -279,44 +274,6 @@ def _atomic_dtype(dtype: np.dtype) -> np.dtype:
     if is_half(dtype):
         return float32
     return int32 if dtype.kind in "iub" and dtype.itemsize < 4 else dtype
-
-
-class _FirstBadLabel:
-    """The first bad label of a device, kept there until somebody reads a value.
-
-    It is three numbers in the device's memory: which check, which row, which label. The
-    checks' options stay on the host; a program has few different ones.
-    """
-
-    def __init__(self, xp: Any) -> None:
-        self.xp = xp
-        self.lock = threading.Lock()
-        self.options: dict[tuple, int] = {}
-        self.record = xp.zeros(3, int64)
-
-    def note(self, bad: Array, labels: Array, options: tuple) -> None:
-        """Keep the first True of `bad`, unless an earlier one is kept already."""
-        with self.lock:
-            number = self.options.setdefault(options, len(self.options) + 1)
-        bad, labels = bad.reshape(-1), labels.reshape(-1)
-        first = bad.argmax()
-        found = self.xp.empty(3, int64)
-        found[0] = bad[first] * number  # 0 where no label is bad
-        found[1] = first
-        found[2] = labels[first]
-        self.xp.copyto(self.record, found, where=self.record[:1] == 0)
-
-    def read(self) -> IndexError | None:
-        """The error of the label that was kept, which is then forgotten."""
-        number, row, value = self.record.get().tolist()
-        if not number:
-            return None
-        with self.record.device:
-            self.record.fill(0)
-        with self.lock:
-            shape, *options, error = list(self.options)[number - 1]
-        place = tuple(int(i) for i in np.unravel_index(row, shape))
-        return error(place, value, *options)
 
 
 # -- is there a GPU? -------------------------------------------------------------------

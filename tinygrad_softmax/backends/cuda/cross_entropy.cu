@@ -14,6 +14,8 @@
 //   KIND    LABELS, SMOOTHED (labels with label smoothing) or VALUES (target rows).
 //   TARGET  what the targets are: int, i64, T or W.
 
+#include "denominator.cuh"
+
 #define LABELS 0
 #define SMOOTHED 1
 #define VALUES 2
@@ -132,11 +134,11 @@ struct Seen {
 
     __device__ __forceinline__ void add_share(W x, W u) {
 #if KIND != LABELS
-        if (x == of.m) {
+        if (x == of.m) {  // (d is 0; or nan, if this remains the maximum and is infinite)
             top += u;
-        } else {
-            others += u;
+            return;
         }
+        others += u;
         if (u != W(0)) product += u * (x - of.m);
 #endif
     }
@@ -194,7 +196,8 @@ __device__ __forceinline__ Result result_of(const Seen& seen, const Goal& goal,
     r.others_at_top = at_label == r.m ? W(0) : total;
     const W product = total == W(0) ? W(0) : total * (at_label - r.m);
 #else
-    const W total = seen.top + seen.others, product = seen.product;
+    const W total = seen.top + seen.others;
+    const W product = seen.top == W(0) ? seen.product : seen.product + r.zero_at_top;
     r.others_at_top = seen.others;
 #endif
     r.loss = total * log1p(r.s) - product;
