@@ -105,7 +105,9 @@ def source(text: str) -> str:
     return f'{kernels.code("")}\n#line 1 "test.cu"\n{text}'
 
 
-def run_source(text: str, name: str, dtype: str, grid: Any, block: Any, *args: Any, **kw):
+def run_source(
+    text: str, name: str, dtype: str, grid: Any, block: Any, *args: Any, **kw
+):
     """Launch a test's own kernel, over arrays of the double and Python numbers."""
     module = strict_cupy.make_modules()[0].RawModule(
         code=source(text), options=kernels.options(dtype, kw.pop("macros", {}))

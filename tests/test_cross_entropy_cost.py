@@ -320,9 +320,7 @@ def test_the_short_way_of_a_small_batch_gives_the_same_bits(shape, dtype, kind, 
     found = []
     for backend in (numpy_softmax.SoftmaxKernels, Backend):
         way = backend.cross_entropy
-        with mock.patch.object(
-            numpy_softmax.SoftmaxKernels, "cross_entropy", way
-        ):
+        with mock.patch.object(numpy_softmax.SoftmaxKernels, "cross_entropy", way):
             x = tg.tensor(logits, requires_grad=True)
             loss = tg.softmax_cross_entropy(x, tg.tensor(target))
             loss.backward()

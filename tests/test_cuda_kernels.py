@@ -120,7 +120,9 @@ def test_every_schedule_gives_the_same_bits(backend, columns):
 def test_views_are_made_contiguous(backend):
     x = draw_array(np.random.default_rng(2), (6, 30), "float32")
     got = backend.softmax(on_device(backend, x)[::2, 3:20]).get()
-    assert got.tolist() == backend.softmax(on_device(backend, x[::2, 3:20])).get().tolist()
+    assert (
+        got.tolist() == backend.softmax(on_device(backend, x[::2, 3:20])).get().tolist()
+    )
 
 
 def test_what_has_no_kernel_takes_the_reference(backend, monkeypatch):

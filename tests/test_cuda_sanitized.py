@@ -24,7 +24,9 @@ def run(name: str) -> str:
         env={
             **os.environ,
             "CUDA_SHIM_SANITIZE": "1",
-            "LD_PRELOAD": " ".join(map(cuda_shim.runtime, ("libasan.so", "libubsan.so"))),
+            "LD_PRELOAD": " ".join(
+                map(cuda_shim.runtime, ("libasan.so", "libubsan.so"))
+            ),
             "ASAN_OPTIONS": "detect_leaks=0",
             "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
             "PYTHONMALLOC": "malloc",

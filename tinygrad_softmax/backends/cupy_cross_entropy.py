@@ -210,7 +210,6 @@ class CrossEntropyKernels(Backend):
         )
         kernel(
             launch.grid, launch.block, (*arguments, losses, int(room > 0)), room,
-            x.device.id,
         )  # fmt: skip
         return losses
 
