@@ -1,7 +1,8 @@
-"""Faults that are planted in the kernels; test_cuda_faults.py demands that each is caught.
+"""Faults that are planted in the kernels; test_cuda_faults.py demands that each is
+caught.
 
-A fault replaces a text that is once in the file. It is caught when the case, which passes
-without it, fails in any of the schedules.
+A fault replaces a text that is once in the file. It is caught when the case, which
+passes without it, fails in any of the schedules.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cuda_cases import Case, softmax_case, softmax_vjp_case
-from cuda_cross_entropy import Case as cross_entropy
+from cuda_cross_entropy import Case as CrossEntropy
+from cuda_cross_entropy import confident_rows
 
 
 class Fault(NamedTuple):
@@ -95,10 +97,10 @@ FAULTS = [
     ),
 ]
 
-SCALARS = cross_entropy(shape=(9, 100), axis=1)
-IN_PARTS = cross_entropy(shape=(2, 8200), axis=1)
-LONG = cross_entropy(shape=(4, 17001), axis=1)
-OPTIONS = cross_entropy(
+SCALARS = CrossEntropy(shape=(9, 100), axis=1)
+IN_PARTS = CrossEntropy(shape=(1, 8200), axis=1)
+LONG = CrossEntropy(shape=(4, 17001), axis=1)
+OPTIONS = CrossEntropy(
     (9, 40), 1, ignore_index=3, weighted=True, smoothing=0.1, reduction="none"
 )
 FAULTS += [
@@ -120,13 +122,13 @@ FAULTS += [
             "(others_at_top - u * s) / (W(1) + s) + zero_at_top",
             "e * scale - u + zero_at_top",
             "y-hat minus y is not protected where it cancels",
-            cross_entropy((4, 3), 1, scale=30.0, reduction="none", seed=2),
+            confident_rows,
         ),
         (
             "if (!r.kept) return narrow<T>(W(0));",
             "",
             "an ignored row has a gradient",
-            OPTIONS,
+            CrossEntropy((9, 40), 1, ignore_index=3),
         ),
         (
             "if (!goal.kept) r.loss = W(0);",
@@ -138,13 +140,13 @@ FAULTS += [
             "out.others = others + top;",
             "out.others = others;",
             "the old maximum's share is lost when a larger logit comes",
-            cross_entropy((4, 17001), 1, smoothing=0.5),
+            CrossEntropy((4, 17001), 1, smoothing=0.5),
         ),
         (
             "out.product = product + out.others * (of.m - m);",
             "out.product = product;",
             "what was seen is not put under the new maximum",
-            cross_entropy((4, 17001), 1, smoothing=0.5),
+            CrossEntropy((4, 17001), 1, smoothing=0.5),
         ),
         (
             "const i64 left = (end - start + step - 1) / step;",
@@ -162,7 +164,7 @@ FAULTS += [
             "number / inner * columns * inner + number % inner",
             "number / inner * columns + number % inner",
             "the second image begins inside the first",
-            cross_entropy((2, 3, 4), 1),
+            CrossEntropy((2, 3, 4), 1),
         ),
     ]
 ]
@@ -173,19 +175,19 @@ FAULTS += [
             "if (ignoring && label == ignored) continue;",
             "",
             "ignored rows are counted",
-            cross_entropy((9, 40), 1, ignore_index=3),
+            CrossEntropy((9, 40), 1, ignore_index=3),
         ),
         (
             "weights ? (double)weights[label] : 1.0",
             "1.0",
             "the mean divides by rows, not by weights",
-            cross_entropy((9, 40), 1, weighted=True),
+            CrossEntropy((9, 40), 1, weighted=True),
         ),
         (
             "i < count; i += blockDim.x",
             "i < count - 1; i += blockDim.x",
             "the last block's sum is left out",
-            cross_entropy((20000, 2), 1),
+            CrossEntropy((20000, 2), 1),
         ),
     ]
 ]

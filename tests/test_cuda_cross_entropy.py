@@ -82,6 +82,10 @@ def test_any_axis(
          transposed=turned)(backend)  # fmt: skip
 
 
+def test_confident_rows_keep_their_digits(backend):
+    cuda_cross_entropy.confident_rows(backend)
+
+
 SPECIAL = (0.0, 1.0, -200.0, np.inf, -np.inf, np.nan)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..backends import backend_of, several_devices, there
 from ..backends.dtypes import is_floating
+from ..backends.given import check_replacement, given_gradient
 from .core_ops import add, cast, sum_to
 from .graph import Node, Variable, _grad_enabled, current_observer
 from .rules import Rule
@@ -82,17 +83,10 @@ def _root(root: Variable, seed: Any, caller: str) -> tuple[Node, Any, bool]:
             )
         with there(root.array):
             return node, backend.unit(node.shape, node.dtype), True
-    array = seed.array if isinstance(seed, Variable) else seed
-    array = backend.asarray(array)
-    if array.shape != node.shape or not is_floating(array.dtype):
-        raise ValueError(
-            f"{caller}: the gradient given has shape {array.shape} and dtype "
-            f"{array.dtype}, but the tensor has shape {node.shape} and dtype "
-            f"{node.dtype}; mend: give a floating gradient of the tensor's shape"
-        )
-    array = array.astype(node.dtype, copy=False)
-    if isinstance(seed, Variable) and seed.node is not None:
-        return node, type(root).result_class(array, seed.node), False
+    is_tensor = isinstance(seed, Variable)
+    array = given_gradient(caller, root.array, _raw(seed), is_tensor)
+    if is_tensor and seed.node is not None:
+        array = type(root).result_class(array, seed.node)
     return node, array, False
 
 
@@ -293,13 +287,7 @@ class _Walk:
             seen, whose = hook(self.variable(g)), _BORROWED  # it may keep either
             if seen is None:
                 continue
-            shape = getattr(seen, "shape", None)
-            if shape != node.shape or not is_floating(seen.dtype):
-                raise ValueError(
-                    f"a hook on a tensor of shape {node.shape} returned "
-                    f"{type(seen).__name__} of shape {shape}; it must return None or a "
-                    "floating gradient of the tensor's shape"
-                )
+            check_replacement(_raw(g), _raw(seen))
             g = self.variable(seen) if self.create_graph else _raw(seen)
             if g.dtype != node.dtype:
                 g = cast(g, dtype=node.dtype)
@@ -324,6 +312,10 @@ class _WalkOverDevices(_Walk):
     def result(self, g: Any, whose: int) -> Any:
         with there(_raw(g)):
             return super().result(g, whose)
+
+    def run_hooks(self, node: Node, g: Any, whose: int) -> tuple[Any, int]:
+        with there(_raw(g)):
+            return super().run_hooks(node, g, whose)
 
 
 def _raw(value: Any) -> Any:

@@ -1,13 +1,14 @@
 """The softmax cross-entropy on a CUDA device: cuda/cross_entropy.cu and loss_sums.cu.
 
 A loss with its gradient reads the logits once and writes the gradient once. Nothing is
-waited for: the mean's divisor stays on the device, and a label that is no class is noted
-there, until a value is next read. Two launches; three where the divisor depends on the
-labels; one more for very many rows.
+waited for: the mean's divisor stays on the device, and a label that is no class is
+noted there, until a value is next read. Two launches; three where the divisor depends
+on the labels; one more for very many rows.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from math import prod
 from typing import Any, NamedTuple
 
@@ -95,13 +96,12 @@ class CrossEntropyKernels(Backend):
         """The loss, the gradient and its late factor, with the classes on any axis."""
         if self.kernels is None or not takes(logits):
             return None
-        if logits.ndim == 2 and not logits.flags.c_contiguous:
-            if logits.T.flags.c_contiguous:  # its other axis is the fast one
-                return self._transposed(
-                    logits, target, axis=axis, reduction=reduction, weight=weight,
-                    ignore_index=ignore_index, label_smoothing=label_smoothing,
-                    with_grad=with_grad,
-                )  # fmt: skip
+        if logits.ndim == 2 and _is_transposed(logits):
+            return self._transposed(
+                logits, target, axis=axis, reduction=reduction, weight=weight,
+                ignore_index=ignore_index, label_smoothing=label_smoothing,
+                with_grad=with_grad,
+            )  # fmt: skip
         classes, inner = logits.shape[axis], prod(logits.shape[axis + 1 :])
         shape = logits.shape[:axis] + logits.shape[axis + 1 :]
         options = self._options(logits, target, weight, ignore_index, label_smoothing)
@@ -173,7 +173,7 @@ class CrossEntropyKernels(Backend):
         grad: Array | None,
         scale: Any,
     ) -> Array:
-        """The losses (n,) of the rows of x, (n / inner, classes, inner), and into `grad`
+        """The losses (n,) of the rows of x, (n / inner, classes, inner); into `grad`
         `scale` (a number, or one on the device) times their gradient."""
         assert self.kernels is not None
         n, work = x.size // classes, working_dtype(x.dtype)
@@ -243,12 +243,10 @@ class CrossEntropyKernels(Backend):
         )
         return self.kernels.get("cross_entropy.cu", name, x.dtype, **macros)
 
-    def _check(
-        self, target: Array, classes: int, ignore_index: int | None
-    ) -> tuple[Array, int]:
-        """Where a bad label of these targets is noted, and under which number."""
+    def _check(self, target: Array, classes: int, ignore_index: int | None) -> Any:
+        """A context that gives where a bad label of these is noted, and as what."""
         options = (target.shape, classes, ignore_index, label_error)
-        return self.bad_label_records.on(target.device).place_for(options)
+        return self.bad_label_records.on(target.device).noting(options)
 
     def _tally(
         self,
@@ -256,24 +254,36 @@ class CrossEntropyKernels(Backend):
         options: _Options,
         n: int,
         classes: int,
-        check: tuple[Array, int] | None,
+        check: Any,
         factor: Array | None = None,
         total: Array | None = None,
         by: Any = 1.0,
     ) -> None:
         """Note the first bad label, and fill `factor` or `total`: see loss_sums.cu."""
+        with check or nullcontext((None, 0)) as (record, number):
+            conclusion = (
+                *(factor, total),
+                *((None, by) if isinstance(by, float) else (by, 1.0)),
+                *(record, number),
+            )
+            self._launch_tally(losses, options, n, classes, factor, conclusion)
+
+    def _launch_tally(
+        self,
+        losses: Array | None,
+        options: _Options,
+        n: int,
+        classes: int,
+        factor: Array | None,
+        conclusion: tuple,
+    ) -> None:
         assert self.kernels is not None
         given = [each for each in (losses, factor) if each is not None]
         dtype = given[0].dtype if given else float32
-        looking = check is not None or factor is not None
+        looking = conclusion[-2] is not None or factor is not None
         labels = options.target if looking else None
         weight = options.weight if factor is not None else None
         ignored = options.ignore_index
-        conclusion = (
-            *(factor, total),
-            *((None, by) if isinstance(by, float) else (by, 1.0)),
-            *(check or (None, 0)),
-        )
         part = max(TALLIED, -(-n // 1024))
         blocks, block = -(-n // part), (geometry.WIDEST, 1)
         parts = None if blocks == 1 else self.xp.empty(3 * blocks, float64)
@@ -286,3 +296,8 @@ class CrossEntropyKernels(Backend):
             self.kernels.get("loss_sums.cu", "tally_parts", dtype, **macros)(
                 (1,), block, (parts, labels, blocks, *conclusion)
             )
+
+
+def _is_transposed(x: Array) -> bool:
+    """Whether the first axis is the one whose numbers are neighbours."""
+    return not x.flags.c_contiguous and x.T.flags.c_contiguous

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,14 +18,15 @@ class BadLabels:
 
     def __init__(self, xp: Any) -> None:
         self.xp = xp
+        self._lock = threading.Lock()
         self._of: dict[int, FirstBadLabel] = {}
 
     def on(self, device: Any) -> FirstBadLabel:
         """The record of a device, which must be the current one."""
-        found = self._of.get(device.id)
-        if found is None:
-            found = self._of.setdefault(device.id, FirstBadLabel(self.xp))
-        return found
+        with self._lock:
+            if device.id not in self._of:
+                self._of[device.id] = FirstBadLabel(self.xp)
+            return self._of[device.id]
 
     def raise_first(self) -> None:
         """Raise the error of a bad label, if there was one, once. Waits."""
@@ -45,32 +48,46 @@ class FirstBadLabel:
         self.lock = threading.Lock()
         self.options: dict[tuple, int] = {}
         self.record = xp.zeros(3, int64)
+        self.stream = xp.cuda.get_current_stream()  # which used the record last
 
-    def place_for(self, options: tuple) -> tuple[Array, int]:
+    @contextmanager
+    def noting(self, options: tuple) -> Iterator[tuple[Array, int]]:
         """The record, and the number of a check with these options: what a kernel that
-        checks labels itself is given."""
+        checks labels is given, inside."""
         with self.lock:
-            return self.record, self.options.setdefault(options, len(self.options) + 1)
+            number = self.options.setdefault(options, len(self.options) + 1)
+            yield self._in_turn(), number
 
     def note(self, bad: Array, labels: Array, options: tuple) -> None:
         """Keep the first True of `bad`, unless an earlier one is kept already."""
-        number = self.place_for(options)[1]
         bad, labels = bad.reshape(-1), labels.reshape(-1)
         first = bad.argmax()
         found = self.xp.empty(3, int64)
-        found[0] = bad[first] * number  # 0 where no label is bad
-        found[1] = first
-        found[2] = labels[first]
-        self.xp.copyto(self.record, found, where=self.record[:1] == 0)
+        with self.noting(options) as (record, number):
+            found[0] = bad[first] * number  # 0 where no label is bad
+            found[1] = first
+            found[2] = labels[first]
+            self.xp.copyto(record, found, where=record[:1] == 0)
 
     def read(self) -> IndexError | None:
         """The error of the label that was kept, which is then forgotten."""
-        number, row, value = self.record.get().tolist()
-        if not number:
-            return None
-        with self.record.device:
-            self.record.fill(0)
-        with self.lock:
+        with self.record.device, self.lock:
+            record = self._in_turn()
+            number, row, value = record.get().tolist()
+            if not number:
+                return None
+            record.fill(0)
             shape, *options, error = list(self.options)[number - 1]
         place = tuple(int(i) for i in np.unravel_index(row, shape))
         return error(place, value, *options)
+
+    def _in_turn(self) -> Array:
+        """The record, for the current stream to use after whichever used it last.
+
+        While `lock` is held, on the record's device. The host waits for nothing.
+        """
+        stream = self.xp.cuda.get_current_stream()
+        if stream != self.stream:
+            stream.wait_event(self.stream.record())
+            self.stream = stream
+        return self.record
