@@ -7,6 +7,7 @@ import os
 import sys
 from contextvars import ContextVar
 
+import cuda_shim
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,6 +30,15 @@ settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
 )
+
+
+# These run CUDA kernels on the CPU. Where no compiler is, the run says so at its end.
+collect_ignore_glob = [] if cuda_shim.available() else ["test_cuda_*.py"]
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    if not cuda_shim.available():
+        terminalreporter.write_line("CUDA kernels on the CPU: not run: no g++")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

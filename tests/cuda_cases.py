@@ -28,8 +28,9 @@ def case(file: str) -> Callable[[Case], Case]:
     return add
 
 
-# (rows, columns, dtype, elements past a multiple of 16 bytes): rows that are no multiple
-# of a block's, every way of holding a row, tails, and addresses that forbid 16 bytes.
+# (rows, columns, dtype, elements past a multiple of 16 bytes): rows that are no
+# multiple of a block's, every way of holding a row, tails, and addresses that forbid 16
+# bytes.
 ROWS = [
     (1, 1, "float64", 0),
     (17, 3, "float32", 0),

@@ -1,4 +1,4 @@
-"""What the tests of CUDA kernels share: arrays, bounds, schedules, sources of their own.
+"""What the tests of CUDA kernels share: arrays, bounds, schedules, own sources.
 
 A kernel is tested through the backend, which runs on the strict double of CuPy; the
 reference is `Backend`'s kernel of the same name, in float64, on the very numbers that
@@ -62,7 +62,7 @@ def wide(x: np.ndarray) -> np.ndarray:
 
 
 def on_device(backend: Any, x: np.ndarray, shift: int = 0) -> Any:
-    """The array on the device, beginning `shift` elements past a multiple of 16 bytes."""
+    """The array on the device, `shift` elements past a multiple of 16 bytes."""
     if not shift:
         return backend.xp.asarray(x)
     flat = np.concatenate([np.zeros(shift, x.dtype), x.reshape(-1)])
@@ -95,8 +95,8 @@ def assert_close(
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise AssertionError(
-            f"{int(wrong.sum())} of {wrong.size} entries of {dtype} are wrong; at {at}: "
-            f"got {got[at]!r}, expected {expected[at]!r}"
+            f"{int(wrong.sum())} of {wrong.size} entries of {dtype} are wrong; at "
+            f"{at}: got {got[at]!r}, expected {expected[at]!r}"
         )
 
 

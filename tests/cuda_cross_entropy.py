@@ -129,8 +129,7 @@ def by_definition(
     return losses, back[0], (abs(losses), np.maximum(back[1], 1e-30))
 
 
-# From softmax_cross_entropy.md: logits, label, loss and gradient, where subtracting loses
-# every digit.
+# Logits with label 0 and the loss, where subtracting from 1 would lose every digit.
 CONFIDENT = [
     ("float64", [0.0, -40.0], 4.248354255291589e-18),
     ("float32", [0.0, -20.0], 2.0611536203143807e-9),

@@ -1,5 +1,4 @@
-"""Faults that are planted in the kernels; test_cuda_faults.py demands that each is
-caught.
+"""Faults to plant in the kernels; test_cuda_faults.py demands that each is caught.
 
 A fault replaces a text that is once in the file. It is caught when the case, which
 passes without it, fails in any of the schedules.
@@ -41,8 +40,8 @@ FAULTS = [
     ),
     Fault(
         "common.cuh",
-        "if (lane == 0) of_warps[first + threadIdx.x / 32] = value;\n    __syncthreads();",
-        "if (lane == 0) of_warps[first + threadIdx.x / 32] = value;",
+        "of_warps[first + threadIdx.x / 32] = value;\n    __syncthreads();",
+        "of_warps[first + threadIdx.x / 32] = value;",
         "the barrier between writing and reading the warps' values is gone",
         BLOCKS,
     ),

@@ -4,8 +4,8 @@ It computes what NumPy computes and refuses, or counts, what hurts on a GPU: mix
 with NumPy's arrays, implicit copies to the host, waiting for the device, functions and
 keywords that CuPy 14 lacks, two devices in one operation. Integer arrays as indices
 wrap where they are out of range, as CuPy's do; floating-point errors are silent. CUDA
-kernels are compiled by g++ and run on the CPU: strict_kernels.py, cuda_shim/. Where there
-is no g++, there is no RawModule, and the backend takes its reference kernels.
+kernels are compiled by g++ and run on the CPU: strict_kernels.py, cuda_shim/. Where
+there is no g++, there is no RawModule, and the backend takes its reference kernels.
 
 It says nothing about what a GPU would compute: no result of it is a result on a GPU.
 
@@ -142,8 +142,10 @@ class CUDARuntimeError(RuntimeError):
 
 @dataclass
 class Seen:
-    """Where the device was waited for and where memory was copied, line by line; and the
-    names of the kernels of ours that were launched."""
+    """Where the device was waited for and where memory was copied, line by line.
+
+    launches: the names of our kernels, in order; two of these are equal without them.
+    """
 
     launches: list[str] = field(default_factory=list, compare=False)
     waits: list[str] = field(default_factory=list)

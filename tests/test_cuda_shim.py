@@ -17,7 +17,7 @@ KERNEL = 'extern "C" __global__ void f(float* out, long long n) {{ {} }}'
 
 @pytest.fixture(scope="module", autouse=True)
 def xp():
-    yield strict_cupy.make_modules()[0]
+    return strict_cupy.make_modules()[0]
 
 
 def run(xp, body, n=64, grid=(1,), block=(64,), size=None, **kw):
@@ -26,7 +26,7 @@ def run(xp, body, n=64, grid=(1,), block=(64,), size=None, **kw):
     return out.get()
 
 
-# -- what is wrong is an error ----------------------------------------------------------
+# -- what is wrong is an error ---------------------------------------------------------
 
 
 WRONG = {
@@ -118,7 +118,7 @@ def test_schedules_differ(xp):
     assert len(set(orders.values())) == 4  # (without meetings those two are the same)
 
 
-# -- what is right is right -------------------------------------------------------------
+# -- what is right is right ------------------------------------------------------------
 
 
 def test_reductions(xp):
@@ -222,7 +222,7 @@ def test_16_bit_numbers(xp, dtype):
     np.testing.assert_array_equal(both.view("u2")[~nan], expected.view("u2")[~nan])
 
 
-# -- what CuPy would pass on is refused -------------------------------------------------
+# -- what CuPy would pass on is refused ------------------------------------------------
 
 
 SIGNATURE = """

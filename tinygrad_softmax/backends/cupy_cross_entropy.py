@@ -12,9 +12,10 @@ from contextlib import nullcontext
 from math import prod
 from typing import Any, NamedTuple
 
-from .base import Array, Backend
+from .base import Array
 from .cuda import geometry
-from .cuda.kernels import Kernels, takes
+from .cuda.kernels import takes
+from .cupy_kernels import CudaKernels
 from .cupy_labels import BadLabels
 from .dtypes import (
     float32,
@@ -49,13 +50,9 @@ class _Options(NamedTuple):
         return "smoothed" if self.smoothing else "labels"
 
 
-class CrossEntropyKernels(Backend):
-    """The kernels of base.py for the cross-entropy.
+class CrossEntropyKernels(CudaKernels):
+    """The kernels of base.py for the cross-entropy."""
 
-    kernels: those compiled for the device; None where nothing can compile them.
-    """
-
-    kernels: Kernels | None = None
     bad_label_records: BadLabels
 
     def softmax_cross_entropy(
