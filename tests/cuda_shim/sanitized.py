@@ -3,8 +3,8 @@
     python tests/cuda_shim/sanitized.py softmax.cu ...     or names of the faults below
 
 AddressSanitizer must be there from the process's first allocation:
-test_cuda_sanitized.py starts this with it in LD_PRELOAD. What a sanitizer finds ends the
-process, so that each name has a child of its own.
+test_cuda_sanitized.py starts this with it in LD_PRELOAD. What a sanitizer finds ends
+the process, so that each name has a child of its own.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import os
 import sys
 
 import cuda_checks as checks
-import cuda_shim
 import strict_cupy
 from cuda_cases import CASES
+
+import cuda_shim
 
 # What the sanitizers must catch, or this run proves nothing.
 FAULTS = {
