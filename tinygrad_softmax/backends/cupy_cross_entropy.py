@@ -196,9 +196,9 @@ class CrossEntropyKernels(CudaKernels):
         if classes > PART and 2 * n <= limits.multiprocessors:
             self._in_parts(x, options, arguments, wide, losses)
             return losses
-        held = HELD
-        if options.kind == "values":
-            held = HELD_WITH_VALUES if wide else HELD_WITH_VALUES[:1]
+        held = HELD_WITH_VALUES if options.kind == "values" else HELD
+        if not wide:  # the compiler then needs registers for addresses
+            held = held[:1]
         launch = geometry.rows(n, classes, work.itemsize, held)
         room = 0 if launch.held else classes * x.dtype.itemsize
         room = room if room <= limits.shared - geometry.STATIC else 0

@@ -70,7 +70,8 @@ def product(**values: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
 
 
 CROSS_ENTROPY = (
-    *product(KIND=(0, 1), TARGET=("int", "i64"), WIDE=(0, 1), HELD=(0, 32, 128)),
+    *product(KIND=(0, 1), TARGET=("int", "i64"), WIDE=(0,), HELD=(0, 32)),
+    *product(KIND=(0, 1), TARGET=("int", "i64"), WIDE=(1,), HELD=(0, 32, 128)),
     *product(KIND=(2,), TARGET=("T", "W"), WIDE=(0,), HELD=(0, 32)),
     *product(KIND=(2,), TARGET=("T", "W"), WIDE=(1,), HELD=(0, 32, 64)),
 )
@@ -93,8 +94,10 @@ SOURCES = {
         Source(
             "cross_entropy.cu",
             macros=CROSS_ENTROPY,
-            wide_loads=frozenset({"cross_entropy"}),
-            wide_stores=frozenset({"cross_entropy"}),
+            wide_loads=frozenset(
+                {"cross_entropy", "cross_entropy_parts", "cross_entropy_from_parts"}
+            ),
+            wide_stores=frozenset({"cross_entropy", "cross_entropy_from_parts"}),
         ),
         Source(
             "loss_sums.cu",
