@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from cuda_checks import REFERENCE, assert_close, draw_array, on_device, wide
+from cuda_cross_entropy import CASES as CROSS_ENTROPY
 
 Case = Callable[[Any], None]
 CASES: dict[str, list[Case]] = {}
@@ -77,3 +78,7 @@ def softmax_vjp_case(n: int, columns: int, dtype: str, shift: int) -> Case:
 for _each in ROWS:
     case("softmax.cu")(softmax_case(*_each))
     case("softmax_vjp.cu")(softmax_vjp_case(*_each))
+
+for _each in CROSS_ENTROPY:
+    case("cross_entropy.cu")(_each)
+    case("loss_sums.cu")(_each)

@@ -142,8 +142,12 @@ class CUDARuntimeError(RuntimeError):
 
 @dataclass
 class Seen:
-    """Where the device was waited for and where memory was copied, line by line."""
+    """Where the device was waited for and where memory was copied, line by line.
 
+    launches: the names of our kernels, in order; two of these are equal without them.
+    """
+
+    launches: list[str] = field(default_factory=list, compare=False)
     waits: list[str] = field(default_factory=list)
     uploads: list[str] = field(default_factory=list)
     downloads: list[str] = field(default_factory=list)
@@ -165,6 +169,12 @@ def _note(kind: str, what: str) -> None:
     text = f"{what} at {name}:{line}: {linecache.getline(name, line).strip()}"
     for counter in _counters:
         getattr(counter, kind).append(text)
+
+
+def note_launch(name: str) -> None:
+    """Write a kernel's launch down."""
+    for counter in _counters:
+        counter.launches.append(name)
 
 
 # -- the array -----------------------------------------------------------------------

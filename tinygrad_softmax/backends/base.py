@@ -302,11 +302,21 @@ class Backend(ConvolutionKernels, NormKernels, ChannelKernels, AttentionKernels)
         e[rows, a] = 0.0
         return e, e.sum(axis=1), d, rows, a
 
-    def small_cross_entropy(
-        self, logits: Array, target: Array, axis: int, with_grad: bool
-    ) -> tuple[Any, Array | None, float] | None:
-        """A short way to (mean loss, its gradient or None, 1/n) of a batch of labels
-        without options; None where a backend has none for it."""
+    def cross_entropy(
+        self,
+        logits: Array,
+        target: Array,
+        *,
+        axis: int,
+        reduction: str,
+        weight: Array | None,
+        ignore_index: int | None,
+        label_smoothing: float,
+        with_grad: bool,
+    ) -> tuple[Any, Array | None, Any] | None:
+        """All of the op at once: the loss, its gradient or None, and the factor that
+        is left out of a gradient where `scales_late`. None where a backend has no such
+        kernel for it: then the op is made of `softmax_cross_entropy`."""
         return None
 
     @np.errstate(all="ignore")

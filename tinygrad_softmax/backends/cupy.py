@@ -21,12 +21,14 @@ import numpy as np
 from .base import Array
 from .cuda.kernels import Kernels
 from .cupy_checks import check, imported
+from .cupy_cross_entropy import CrossEntropyKernels
+from .cupy_labels import BadLabels
 from .cupy_softmax import SoftmaxKernels
-from .dtypes import float32, int32, int64, is_floating, is_half
+from .dtypes import float32, int32, is_floating, is_half
 from .targets import LabelError, label_error
 
 
-class CupyBackend(SoftmaxKernels):
+class CupyBackend(CrossEntropyKernels, SoftmaxKernels):
     """Arrays in the memory of CUDA devices, computed by CuPy.
 
     cupy: the module. cupyx: its companion; by default imported when first needed.
@@ -42,9 +44,9 @@ class CupyBackend(SoftmaxKernels):
         self._cupyx = cupyx
         if hasattr(cupy, "RawModule"):  # (a double of CuPy may lack a compiler)
             self.kernels = Kernels(cupy)
-        self._bad_labels: dict[int, _FirstBadLabel] = {}  # by device
+        self.bad_label_records = BadLabels(cupy)
         self._uploading: list[tuple[Any, np.ndarray]] = []  # (event, pinned array)
-        self._lock = threading.Lock()  # over both: two threads may upload
+        self._lock = threading.Lock()  # over it: two threads may upload
 
     # -- placement ---------------------------------------------------------------
 
@@ -155,10 +157,7 @@ class CupyBackend(SoftmaxKernels):
         raises its IndexError, once.
         """
         host = array.get() if isinstance(array, self.array_type) else np.asarray(array)
-        for first in list(self._bad_labels.values()):
-            error = first.read()
-            if error is not None:
-                raise error
+        self.bad_label_records.raise_first()
         return host
 
     def synchronize(self, device: str | None = None) -> None:
@@ -209,15 +208,11 @@ class CupyBackend(SoftmaxKernels):
 
         The first of them is noted on the device; the next `to_host` raises its error.
         """
-        device = labels.device.id
         options = (labels.shape, classes, ignore_index, error)
         with labels.device:
             bad = self.bad_labels(labels, classes, ignore_index)
             if bad is not None and bad.size:
-                with self._lock:
-                    if device not in self._bad_labels:
-                        self._bad_labels[device] = _FirstBadLabel(self.xp)
-                self._bad_labels[device].note(bad, labels, options)
+                self.bad_label_records.on(labels.device).note(bad, labels, options)
         return bad
 
     # -- kernels -----------------------------------------------------------------
@@ -326,57 +321,6 @@ def _atomic_dtype(dtype: np.dtype) -> np.dtype:
     if is_half(dtype):
         return float32
     return int32 if dtype.kind in "iub" and dtype.itemsize < 4 else dtype
-
-
-class _FirstBadLabel:
-    """The first bad label of a device, kept there until somebody reads a value.
-
-    It is three numbers in the device's memory: which check, which row, which label. The
-    checks' options stay on the host; a program has few different ones.
-    """
-
-    def __init__(self, xp: Any) -> None:
-        self.xp = xp
-        self.lock = threading.Lock()
-        self.options: dict[tuple, int] = {}
-        self.record = xp.zeros(3, int64)
-        self.stream = xp.cuda.get_current_stream()  # which used the record last
-
-    def in_turn(self) -> Array:
-        """The record, for the current stream to use after whichever used it last.
-
-        While `lock` is held, on the record's device. The host waits for nothing.
-        """
-        stream = self.xp.cuda.get_current_stream()
-        if stream != self.stream:
-            stream.wait_event(self.stream.record())
-            self.stream = stream
-        return self.record
-
-    def note(self, bad: Array, labels: Array, options: tuple) -> None:
-        """Keep the first True of `bad`, unless an earlier one is kept already."""
-        bad, labels = bad.reshape(-1), labels.reshape(-1)
-        first = bad.argmax()
-        found = self.xp.empty(3, int64)
-        with self.lock:
-            number = self.options.setdefault(options, len(self.options) + 1)
-            found[0] = bad[first] * number  # 0 where no label is bad
-            found[1] = first
-            found[2] = labels[first]
-            record = self.in_turn()
-            self.xp.copyto(record, found, where=record[:1] == 0)
-
-    def read(self) -> IndexError | None:
-        """The error of the label that was kept, which is then forgotten."""
-        with self.record.device, self.lock:
-            record = self.in_turn()
-            number, row, value = record.get().tolist()
-            if not number:
-                return None
-            record.fill(0)
-            shape, *options, error = list(self.options)[number - 1]
-        place = tuple(int(i) for i in np.unravel_index(row, shape))
-        return error(place, value, *options)
 
 
 def make_backend(cupy: Any = None, cupyx: Any = None) -> CupyBackend:

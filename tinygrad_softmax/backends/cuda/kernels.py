@@ -32,6 +32,7 @@ _KERNEL = re.compile(
     r'extern\s+"C"\s+__global__\s+void\s+'
     r"(?:__launch_bounds__\((\w+)[^)]*\)\s*)?(\w+)\("
 )
+_INCLUDE = re.compile(r'#include "(\w+\.cuh)"')
 
 
 @dataclass(frozen=True)
@@ -45,29 +46,35 @@ class Source:
 
     file: str
     dtypes: tuple[str, ...] = FLOATS
-    macros: tuple[Mapping[str, int], ...] = ({},)
+    macros: tuple[Mapping[str, Any], ...] = ({},)
     wide_loads: frozenset[str] = frozenset()
     wide_stores: frozenset[str] = frozenset()
 
-    def variants(self) -> Iterator[tuple[str, Mapping[str, int]]]:
+    def variants(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Every (dtype, macros) that the file is compiled with."""
         for dtype in self.dtypes:
             for macros in self.macros:
                 yield dtype, macros
 
 
-def product(**values: tuple[int, ...]) -> tuple[dict[str, int], ...]:
+def product(**values: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
     """All combinations of macros' values.
 
     >>> product(WIDE=(0, 1), HELD=(32,))
     ({'WIDE': 0, 'HELD': 32}, {'WIDE': 1, 'HELD': 32})
     """
-    sets: list[dict[str, int]] = [{}]
+    sets: list[dict[str, Any]] = [{}]
     for name, choices in values.items():
         sets = [{**each, name: choice} for each in sets for choice in choices]
     return tuple(sets)
 
 
+CROSS_ENTROPY = (
+    *product(KIND=(0, 1), TARGET=("int", "i64"), WIDE=(0,), HELD=(0, 32)),
+    *product(KIND=(0, 1), TARGET=("int", "i64"), WIDE=(1,), HELD=(0, 32, 128)),
+    *product(KIND=(2,), TARGET=("T", "W"), WIDE=(0,), HELD=(0, 32)),
+    *product(KIND=(2,), TARGET=("T", "W"), WIDE=(1,), HELD=(0, 32, 64)),
+)
 SOURCES = {
     source.file: source
     for source in (
@@ -84,6 +91,19 @@ SOURCES = {
             wide_loads=frozenset({"softmax_vjp", "log_softmax_vjp"}),
             wide_stores=frozenset({"softmax_vjp", "log_softmax_vjp"}),
         ),
+        Source(
+            "cross_entropy.cu",
+            macros=CROSS_ENTROPY,
+            wide_loads=frozenset(
+                {"cross_entropy", "cross_entropy_parts", "cross_entropy_from_parts"}
+            ),
+            wide_stores=frozenset({"cross_entropy", "cross_entropy_from_parts"}),
+        ),
+        Source(
+            "loss_sums.cu",
+            dtypes=("float32", "float64"),
+            macros=product(TARGET=("int", "i64")),
+        ),
     )
 }
 
@@ -99,12 +119,23 @@ def read(file: str) -> str:
 
 
 def code(file: str) -> str:
-    """common.cuh and a source in one text; errors name the file and its line.
+    """common.cuh, a source and what it includes in one text; errors name the file and
+    its line.
 
     Without a source, only the former: what a test puts its own kernels behind.
     """
     names = ("common.cuh", file) if file else ("common.cuh",)
-    return "\n".join(f'#line 1 "{name}"\n{read(name)}' for name in names)
+    return "".join(map(_expanded, names))
+
+
+def _expanded(file: str) -> str:
+    lines = [f'#line 1 "{file}"']
+    for number, line in enumerate(read(file).splitlines(), 1):
+        included = _INCLUDE.fullmatch(line)
+        if included:
+            line = f'{_expanded(included[1])}#line {number + 1} "{file}"'
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def functions(source: str) -> dict[str, str]:
@@ -116,7 +147,7 @@ def functions(source: str) -> dict[str, str]:
     return {name: bounds for bounds, name in _KERNEL.findall(source)}
 
 
-def options(dtype: str, macros: Mapping[str, int]) -> tuple[str, ...]:
+def options(dtype: str, macros: Mapping[str, Any]) -> tuple[str, ...]:
     """The compiler's options for a dtype and macros.
 
     >>> options("float16", {"WIDE": 1})
@@ -181,7 +212,7 @@ class Kernels:
         self._limits: dict[int, Limits] = {}
         self._lock = threading.Lock()
 
-    def get(self, file: str, function: str, dtype: np.dtype, **macros: int) -> Kernel:
+    def get(self, file: str, function: str, dtype: np.dtype, **macros: Any) -> Kernel:
         """The kernel `function` of a source, for arrays of `dtype`.
 
         Raises RuntimeError with the compiler's words if it can't be compiled.
@@ -201,7 +232,7 @@ class Kernels:
             )
         return self._limits[device]
 
-    def _compiled(self, key: tuple, macros: Mapping[str, int]) -> Kernel:
+    def _compiled(self, key: tuple, macros: Mapping[str, Any]) -> Kernel:
         file, function, dtype = key[0], key[1], key[2].name
         module_key = (file, dtype, *macros.items())
         with self._lock:
