@@ -437,7 +437,7 @@ class Seen:
     def __init__(self) -> None:
         self.ops: list[Any] = []
 
-    def forward(self, op: Any, inputs: Any, result: Any) -> None:
+    def forward(self, op: Any, inputs: Any, result: Any, statics: Any) -> None:
         if op not in self.ops:
             self.ops.append(op)
 

@@ -39,7 +39,7 @@ FLOORS = {
     "optim": 4,
     "data": 4,
     "testing": 4,
-    "explaining": 4,
+    "explaining": 5,
     "training": 5,
     "saving": 5,
     "figures": 5,

@@ -165,7 +165,7 @@ class Counting:
     def __init__(self):
         self.rules = []
 
-    def forward(self, op, inputs, result):
+    def forward(self, op, inputs, result, statics):
         pass
 
     def before(self, node):
@@ -824,7 +824,7 @@ def test_observers_see_every_op_and_cost_nothing_when_absent():
     seen = []
 
     class Observer(Counting):
-        def forward(self, op, inputs, result):
+        def forward(self, op, inputs, result, statics):
             seen.append((op.__name__, len(inputs), type(result).__name__))
 
     with observing(Observer()):

@@ -203,18 +203,21 @@ __version__ = "0.1.0"
 
 # Imported when first named, so that `import tinygrad_softmax` stays quick:
 # rooms, and functions of the higher floors with the module that holds each.
-_ROOMS = ("cuda", "data", "nn", "optim", "training")
+_ROOMS = ("cuda", "data", "explaining", "nn", "optim", "training")
 _LATER: dict[str, str] = {
     "CheckpointError": "saving",
     "GradScaler": "optim",
     "Trainer": "training",
+    "explain": "explaining",
     "load": "saving",
+    "record": "explaining",
     "save": "saving",
 }
 
 
 if TYPE_CHECKING:
-    from . import cuda, data, nn, optim, training
+    from . import cuda, data, explaining, nn, optim, training
+    from .explaining import explain, record
     from .optim import GradScaler
     from .saving import CheckpointError, load, save
     from .training import Trainer
@@ -292,6 +295,8 @@ __all__ = [
     "erfc",
     "exp",
     "expand_dims",
+    "explain",
+    "explaining",
     "expm1",
     "eye",
     "flip",
@@ -369,6 +374,7 @@ __all__ = [
     "rand",
     "randn",
     "reciprocal",
+    "record",
     "register_backend",
     "relu",
     "remainder",

@@ -37,7 +37,7 @@ def detect_anomaly():
 class _Detector:
     """Told of every op and rule by the engine: see `observing`."""
 
-    def forward(self, op: Any, inputs: Any, result: Variable) -> None:
+    def forward(self, op: Any, inputs: Any, result: Variable, statics: Any) -> None:
         place = _caller()
         if _has_nan(result.array) and not any(map(_has_nan, inputs)):
             raise RuntimeError(

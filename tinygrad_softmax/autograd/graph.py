@@ -171,7 +171,11 @@ def enable_grad():
 def observing(observer: Any):
     """A context in which `observer` is told of every op and every rule.
 
-    It has three methods: `forward(op, inputs, result)`, `before(node)` and
-    `backward(node, rule, g, results)`.
+    It has three methods: `forward(op, inputs, result, statics)` with raw inputs (and,
+    of an op that has static parameters, these and its residuals), `before(node)` and
+    `backward(node, rule, g, results)`. It may have `call(module, args, kwargs)`, which
+    a module's call then goes through, and `joined(inner)`: the two as one, for a block
+    inside its own.
     """
-    return setting(_observer, observer)
+    joined = getattr(current_observer(), "joined", None)
+    return setting(_observer, joined(observer) if joined else observer)

@@ -260,17 +260,17 @@ def _general_call(
         plan = plans.get(needs) or make_plan(this, needs)
         statics.update(zip(residual_names, residuals, strict=True))
         saved = plan.save(out, *((arrays,) if this.variadic else arrays), **statics)
-        return _record(like, plan, tuple(nodes), saved, out, arrays)
+        return _record(like, plan, tuple(nodes), saved, out, arrays, statics)
 
     this: Any = op
     return op
 
 
-def _record(like: Variable, plan: Plan, parents, saved, out, inputs) -> Variable:
+def _record(like, plan, parents, saved, out, inputs, statics=None) -> Variable:
     """The result of an op, with its node in the graph."""
     result = like.result_class(out, Node(plan, parents, saved, out))
     if current_observer() is not None:
-        current_observer().forward(plan.op, inputs, result)
+        current_observer().forward(plan.op, inputs, result, statics)
     return result
 
 
@@ -297,7 +297,7 @@ def _constant(op, like: Variable, out, inputs, statics: dict) -> Variable:
         out = backend_of(out).asarray(out, default)
     result = like.result_class(out)
     if current_observer() is not None:
-        current_observer().forward(op, inputs, result)
+        current_observer().forward(op, inputs, result, statics)
     return result
 
 

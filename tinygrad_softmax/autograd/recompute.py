@@ -75,6 +75,7 @@ def _hide(out: Variable, replay: _Replay, start: int, args: tuple) -> Variable:
         for x in args
     ]
     node = Node(replay.plan, parents, ((parents, *kept),), out.array)
+    node.note = out.node.note  # (of a recording: where f ended)
     return type(out).result_class(out.array, node)
 
 

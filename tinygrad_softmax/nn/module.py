@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from ..autograd.graph import current_observer
 from ..backends import resolve_device, there
 from ..backends.dtypes import as_dtype, is_floating
 from ..creation import asarray
@@ -51,7 +52,10 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
+        if current_observer() is None:
+            return self.forward(*args, **kwargs)
+        call = getattr(current_observer(), "call", None)  # a recording notes it
+        return call(self, args, kwargs) if call else self.forward(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
         before, buffers = vars(self).get(name), vars(self).get("_buffer_names", {})

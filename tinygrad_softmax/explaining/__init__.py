@@ -1,0 +1,46 @@
+"""Floor 5: the user's own graph, forward and backward, step by step.
+
+Users call `tg.explain` and `tg.record`. Whoever shows an explanation in another way (a
+page, a picture) begins at explanation.py: `Explanation` is data alone, made of
+`Entry` (a node), `Message` (a gradient on its way), `Group` and `Repeat` (what may be
+folded), and `Explanation.to_json()` gives all of it as plain dicts and lists, with
+large arrays as summaries (summaries.py).
+
+recording.py    what the engine's observer attaches to each node
+collecting.py   from a graph to its Explanation
+tracing.py      the backward pass, watched
+sources.py      the expression at a place in the program
+grouping.py     module calls, loops, the names of parameters
+formulas.py     the formula of each op and of its rules
+jsonable.py     an Explanation as plain data; summaries.py: arrays in few words
+"""
+
+from .entrance import explain
+from .explanation import (
+    Check,
+    Entry,
+    Explanation,
+    Group,
+    Input,
+    Kept,
+    Message,
+    Repeat,
+)
+from .formulas import Formula
+from .recording import record
+from .sources import Source
+
+__all__ = [
+    "Check",
+    "Entry",
+    "Explanation",
+    "Formula",
+    "Group",
+    "Input",
+    "Kept",
+    "Message",
+    "Repeat",
+    "Source",
+    "explain",
+    "record",
+]

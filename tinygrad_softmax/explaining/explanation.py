@@ -1,0 +1,281 @@
+"""The data model: what an explanation holds.
+
+An `Explanation` is made by collecting.py (the forward pass) and tracing.py (the
+backward pass). It is data alone: ledger.py prints it, notebook.py makes HTML of it, and
+`Explanation.to_json` (jsonable.py) makes plain dicts and lists. Arrays stay arrays of
+their backend until somebody renders them.
+
+Whatever was not computed is None, and the field beside it (`value_note`,
+`gradient_note`) says why; it is never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .formulas import Formula
+from .sources import Source
+
+
+@dataclass(eq=False)
+class Input:
+    """One input of an op.
+
+    name: the op's parameter, such as "a". position: which input it is.
+    entry: the number of the entry it comes from; None for a constant, which has no
+        place in the graph.
+    value: the raw array, number or None that went in, where it is known.
+    known: whether `value` is (None is a value: an absent bias).
+    label: what the user's expression calls it, such as "x" or "self.weight"; or "".
+    """
+
+    name: str
+    position: int
+    entry: int | None
+    value: Any = None
+    known: bool = False
+    label: str = ""
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        return getattr(self.value, "shape", () if self.known else None)
+
+
+@dataclass(eq=False)
+class Kept:
+    """A value that a node keeps for its gradient rules.
+
+    name: what the rules call it: an input, "out", `<input>_shape`, a static parameter
+        or a residual. kind: "input", "output", "residual", "shape" or "static".
+    rules: the inputs whose rules need it.
+    nbytes: of an array; 0 for shapes and statics, which keep no array.
+    entry: the number of the entry whose value this array is; None for a residual or a
+        constant.
+    freed_at: the step of backward after which no node keeps this array any more.
+    """
+
+    name: str
+    kind: str
+    value: Any
+    rules: tuple[str, ...]
+    nbytes: int = 0
+    entry: int | None = None
+    freed_at: int | None = None
+
+
+@dataclass(eq=False)
+class Message:
+    """What a gradient rule sent to one input of its node: an edge, walked backward.
+
+    number: 1, 2, ... in the order of arrival. step: the backward step it belongs to.
+    source, target: entry numbers; the gradient goes from `source` (the node whose rule
+        ran) to `target` (the node of its input).
+    input_name, position: which input of `source` that is.
+    rule: the rule's name, "multiply.vjp('a')". formula: its formula, as an expression.
+    raw: what the rule returned. arrived: the same fitted to the input: summed over
+        `summed_axes` of `raw` where the forward broadcast, and cast where dtypes
+        differ (`cast_from` is then the raw dtype's name).
+    before: the sum of the messages that had come to `target`; None for the first one.
+    after: the sum with this one; of the first, `arrived` itself.
+    """
+
+    number: int
+    step: int
+    source: int
+    target: int
+    input_name: str
+    position: int
+    rule: str
+    formula: str
+    raw: Any
+    arrived: Any
+    summed_axes: tuple[int, ...] = ()
+    cast_from: str | None = None
+    before: Any = None
+    after: Any = None
+
+
+@dataclass(eq=False)
+class Check:
+    """A gradient beside central finite differences (checking.py).
+
+    kind: "elements" (`measured` has the gradient's shape), "direction" (`measured` and
+        `analytic` are the slope along one direction of random signs), or "none".
+    doubt: how far the differences themselves may be off. worst: the largest distance.
+    agrees: whether that is within the tolerance; None where nothing was measured, for
+        the reason in `note`.
+    """
+
+    kind: str
+    measured: Any = None
+    analytic: Any = None
+    doubt: float | None = None
+    worst: float | None = None
+    agrees: bool | None = None
+    note: str = ""
+
+
+@dataclass(eq=False)
+class Entry:
+    """One node of the graph: a leaf, or an op that was applied.
+
+    number: 1, 2, ... in order of creation, so an op's inputs come before it.
+    kind: "leaf" or "op". op: the op's name; "leaf" for a leaf.
+    label: what a reader would call it: a parameter's path ("layers.0.weight"), the
+        variable it was assigned to ("y_hat"), the argument's name, or "".
+    shape, dtype (a name such as "float32"), device ("" where nothing tells).
+    value: the raw array; None where `value_note` says why it is not known.
+    inputs: in the op's order. users: numbers of the entries it goes into.
+    source: where in the user's program; None if it was not recorded.
+    via: the library's function called there, where that is not the op itself.
+    group: the index in `Explanation.groups` of the innermost group it is in, or None.
+    made_by: the number of the entry whose gradient rule made this node (higher orders).
+    formula: of the op and of its rules. statics: the op's static parameters, if known.
+    keeps: what it keeps for backward.
+    step: the backward step in which its rules run; None for a leaf.
+    messages: numbers of the messages that came to it, in order of arrival.
+    gradient: d root / d value, the sum of them; None where `gradient_note` says why.
+    fills_grad: whether backward puts the gradient into a tensor's `.grad`. grad_before:
+        what is in that `.grad` now, to which backward would add.
+    hooks: how many hooks would see the gradient (`explain` runs none).
+    check: with check=True.
+    """
+
+    number: int
+    kind: str
+    op: str
+    shape: tuple[int, ...]
+    dtype: str
+    label: str = ""
+    device: str = ""
+    value: Any = None
+    value_note: str = ""
+    inputs: list[Input] = field(default_factory=list)
+    users: list[int] = field(default_factory=list)
+    source: Source | None = None
+    via: str = ""
+    group: int | None = None
+    made_by: int | None = None
+    formula: Formula | None = None
+    statics: dict[str, Any] | None = None
+    keeps: list[Kept] = field(default_factory=list)
+    step: int | None = None
+    messages: list[int] = field(default_factory=list)
+    gradient: Any = None
+    gradient_note: str = ""
+    fills_grad: bool = False
+    grad_before: Any = None
+    hooks: int = 0
+    check: Check | None = None
+    primitive: Any = None
+    node: Any = None
+
+    @property
+    def size(self) -> int:
+        """How many elements."""
+        total = 1
+        for n in self.shape:
+            total *= n
+        return total
+
+
+@dataclass(eq=False)
+class Group:
+    """Entries that belong together, to be shown as one box.
+
+    kind: "module" (a module's call), "call" (a function of the library that is made of
+        several ops), or "repeat" (entries that do again what `repeats` before did: the
+        turns of a loop).
+    title: "Linear", "layer_norm". path: a module's, "layers.0"; "" for the outermost.
+    parent: the index of the group around it, or None. first, last: entry numbers; every
+        entry between them whose `group` chain leads here is a member.
+    """
+
+    index: int
+    kind: str
+    title: str
+    path: str = ""
+    parent: int | None = None
+    members: list[int] = field(default_factory=list)
+    source: Source | None = None
+
+
+@dataclass(eq=False)
+class Repeat:
+    """A run of entries that says the same thing several times: the turns of a loop.
+
+    first, last: entry numbers. length: entries in one turn. count: how many turns.
+    """
+
+    first: int
+    last: int
+    length: int
+    count: int
+
+
+@dataclass(eq=False)
+class Explanation:
+    """A graph, its forward pass and its backward pass, as data.
+
+    title: what was explained. root: the number of the entry that gradients are of; the
+        last one. seed: the gradient given to it (1 for a scalar).
+    entries: in order of creation; `explanation[n]` is the one numbered n.
+    messages: in order of arrival; `explanation.message(n)` is the one numbered n.
+    order: the entry number at each backward step: step 1 is `order[0]`.
+    groups, repeats: see `Group` and `Repeat`.
+    recorded: how many of the op entries were made under `tg.record()`.
+    checked: how finite differences were made, with check=True.
+    parent: of an unfolding, (the explanation, the entry number) that it unfolds.
+    """
+
+    title: str
+    root: int
+    seed: Any
+    entries: list[Entry]
+    messages: list[Message] = field(default_factory=list)
+    order: list[int] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
+    repeats: list[Repeat] = field(default_factory=list)
+    recorded: int = 0
+    checked: str = ""
+    notes: list[str] = field(default_factory=list)
+    parent: tuple[Explanation, int] | None = None
+
+    def __getitem__(self, number: int) -> Entry:
+        """The entry of that number, 1 to len(entries)."""
+        if not 1 <= number <= len(self.entries):
+            raise IndexError(
+                f"entry {number} was asked for; the entries are numbered 1 to "
+                f"{len(self.entries)}"
+            )
+        return self.entries[number - 1]
+
+    def message(self, number: int) -> Message:
+        """The message of that number, 1 to len(messages)."""
+        return self.messages[number - 1]
+
+    def named(self, label: str) -> Entry:
+        """The last entry with that label, such as "y_hat" or "layers.0.weight"."""
+        for entry in reversed(self.entries):
+            if entry.label == label:
+                return entry
+        known = sorted({entry.label for entry in self.entries if entry.label})
+        raise KeyError(f"no entry is called {label!r}; there are {', '.join(known)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain dicts and lists, large arrays as summaries: what
+        `json.dumps` takes. The keys are the names of the fields."""
+        from .jsonable import jsonable
+
+        return jsonable(self)
+
+    @property
+    def ops(self) -> list[Entry]:
+        """The entries that are no leaves."""
+        return [entry for entry in self.entries if entry.kind == "op"]
+
+    @property
+    def leaves(self) -> list[Entry]:
+        """The entries whose `.grad` backward would fill."""
+        return [entry for entry in self.entries if entry.kind == "leaf"]

@@ -1,0 +1,170 @@
+"""`tg.record`: where in the user's program each node was made, and of what values.
+
+The engine tells an observer of every op (autograd/graph.py). The recorder among them
+attaches a `Note` to the result's node, and so lives and dies with the graph: nothing is
+kept anywhere else, and no reference cycle is made. A note is a tuple of references, no
+array is copied, and the source line is looked up when it is asked for (sources.py).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from types import CodeType
+from typing import Any, NamedTuple
+
+from ..autograd.graph import Node, Variable, current_observer, observing
+from ..autograd.walk import _Walk
+
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_frame, _make = sys._getframe, tuple.__new__
+_WALK = _Walk.run.__code__
+
+
+class Note(NamedTuple):
+    """What a recording keeps of one node.
+
+    value: the raw result. inputs: the raw inputs, by position. statics: the op's static
+        parameters, and its residuals; None where it has none.
+    code, lasti: the place in the user's program, to be resolved by `sources.source_of`.
+    via: the code of the library's function that the user called there, if that is
+        another than the op.
+    call: the module call in which it happened.
+    rule_of: the number (`Node.order`) of the node whose gradient rule made this one, in
+        a backward with create_graph=True.
+    beside: what another observer (anomaly detection) had attached.
+    """
+
+    value: Any
+    inputs: Any
+    statics: dict[str, Any] | None
+    code: CodeType
+    lasti: int
+    via: CodeType | None
+    call: ModuleCall | None
+    rule_of: int | None
+    beside: Any
+
+
+class ModuleCall:
+    """One call of a module: what a box around nodes is made of.
+
+    module: a weak reference, since a module may keep a tensor of the graph.
+    outer: the call in which this one happened.
+    code, lasti: where the user's program called it.
+    """
+
+    __slots__ = ("code", "lasti", "module", "outer")
+
+    def __init__(
+        self, module: Any, outer: ModuleCall | None, code: CodeType, lasti: int
+    ) -> None:
+        self.module, self.outer = weakref.ref(module), outer
+        self.code, self.lasti = code, lasti
+
+
+class Recorder:
+    """The observer. One belongs to one `with` block, in one thread or task."""
+
+    def __init__(self, beside: Any = None, outer: Recorder | None = None) -> None:
+        self.beside = beside  # another observer, which is told first
+        self.within = None if outer is None else outer.within
+        self.rule_of: int | None = None
+
+    def joined(self, inner: Any) -> Any:
+        """This recorder and an observer of a block inside its own, as one."""
+        return inner if isinstance(inner, Recorder) else Recorder(inner, self)
+
+    def forward(
+        self, op: Any, inputs: Any, result: Variable, statics: dict[str, Any] | None
+    ) -> None:
+        beside = None
+        if self.beside is not None:
+            self.beside.forward(op, inputs, result, statics)
+        node = result.node
+        if node is None:
+            return
+        if self.beside is not None:
+            beside = node.note
+        # 0 is this function, 1 the engine's, 2 the op's own wrapper, 3 who called it.
+        frame, within, via, rule_of = _frame(3), self.within, None, None
+        code = frame.f_code
+        while code.co_filename.startswith(_PACKAGE):
+            if code is _CALL:  # everything outside it is known
+                code, lasti = within.code, within.lasti  # type: ignore[union-attr]
+                break
+            if code is _WALK:
+                rule_of = self.rule_of
+            via, above = code, frame.f_back
+            if above is None:
+                lasti = frame.f_lasti
+                break
+            frame, code = above, above.f_code
+        else:
+            lasti = frame.f_lasti
+        note = (result.array, inputs, statics, code, lasti, via, within, rule_of)
+        node.note = _make(Note, (*note, beside))
+
+    def call(self, module: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Run a module's forward, with its call noted in what is recorded there."""
+        outer, frame = self.within, _frame(2)  # 1 is Module.__call__
+        while frame.f_code.co_filename.startswith(_PACKAGE):
+            if frame.f_code is _CALL and outer is not None:
+                code, lasti = outer.code, outer.lasti
+                break
+            if frame.f_back is None:
+                code, lasti = frame.f_code, frame.f_lasti
+                break
+            frame = frame.f_back
+        else:
+            code, lasti = frame.f_code, frame.f_lasti
+        self.within = ModuleCall(module, outer, code, lasti)
+        try:
+            return module.forward(*args, **kwargs)
+        finally:
+            self.within = outer
+
+    def before(self, node: Node) -> None:
+        self.rule_of = node.order
+        if self.beside is not None:
+            self._tell(node, self.beside.before, node)
+
+    def backward(self, node: Node, rule: Any, g: Any, results: tuple) -> None:
+        if self.beside is not None:
+            self._tell(node, self.beside.backward, node, rule, g, results)
+
+    def _tell(self, node: Node, method: Callable, *args: Any) -> None:
+        """Tell the other observer, which finds its own note on the node."""
+        note = node.note
+        node.note = note.beside if isinstance(note, Note) else note
+        try:
+            method(*args)
+        finally:
+            node.note = note
+
+
+_CALL = Recorder.call.__code__
+
+
+def record():
+    """A context in which every op keeps its value and its place in your program.
+
+    `tg.explain` shows them. The values are references to the arrays, not copies, and
+    stay as long as the graph does; an array that is written in place later (a parameter
+    after an optimizer's step) shows what it then holds. A node costs less than a
+    microsecond more. Outside the block nothing is kept. The mode belongs to the current
+    thread or asyncio task.
+
+    >>> import tinygrad_softmax as tg
+    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> with tg.record():
+    ...     loss = (x * x).sum()
+    >>> print(tg.explain(loss).entries[1].value)
+    [1. 4.]
+    """
+    outer = current_observer()
+    if isinstance(outer, Recorder):
+        return observing(Recorder(outer.beside, outer))
+    return observing(Recorder(outer))
