@@ -9,7 +9,7 @@ from ..autograd.graph import Node, Variable
 from ..backends import backend_of
 from .explanation import Entry, Explanation, Input, Kept, Message
 from .formulas import formula_of
-from .recording import Note
+from .recording import Note, note_of
 from .sources import operands_of, source_of
 from .tracing import Trace, trace
 
@@ -17,10 +17,15 @@ NOT_RECORDED = "not recorded: run the forward pass under tg.record()"
 
 
 def collect(
-    root: Variable, gradient: Any, title: str, names: dict[int, str]
+    root: Variable,
+    gradient: Any,
+    title: str,
+    names: dict[int, str],
+    constants: dict[int, str] | None = None,
 ) -> Explanation:
-    """The explanation of a tensor that is in a graph. names: what the leaves of these
-    node numbers are called, where the caller knows."""
+    """The explanation of a tensor that is in a graph. names, constants: what the leaves
+    of these node numbers, and the arrays of these ids, are called, where the caller
+    knows."""
     found = trace(root, gradient)  # first: it raises what there is to complain about
     assert root.node is not None
     nodes = nodes_of(root.node)
@@ -36,6 +41,7 @@ def collect(
     _messages(explanation, found, numbers)
     _label_ops(explanation)
     _label_leaves(explanation)
+    _label_constants(explanation, constants or {})
     _when_freed(explanation)
     _notes_on_what_is_missing(explanation)
     return explanation
@@ -74,7 +80,7 @@ def _entry(
         entry.device = backend_of(owner.array).device_of(owner.array)
     if leaf:
         return entry
-    note = node.note if isinstance(node.note, Note) else None
+    note = note_of(node)
     op = node.plan.op
     known = hasattr(op, "forward")  # a checkpoint's has not: its note is its last op's
     entry.primitive = op if known else None
@@ -98,7 +104,7 @@ def _inputs(node: Node, numbers: dict[Node, int], note: Note | None) -> list[Inp
     parents, op = node.parents or (), node.plan.op
     names = getattr(op, "inputs", ())
     labels: tuple[str, ...] = ("",) * len(parents)
-    if note is not None:
+    if note is not None and not _inside_a_module(note):
         labels = operands_of(source_of(note.code, note.lasti).text, len(parents))
     inputs = []
     for position, parent in enumerate(parents):
@@ -111,6 +117,11 @@ def _inputs(node: Node, numbers: dict[Node, int], note: Note | None) -> list[Inp
             found.value, found.known = note.inputs[position], True
         inputs.append(found)
     return inputs
+
+
+def _inside_a_module(note: Note) -> bool:
+    """Whether the program called a module at this place, and not the op."""
+    return note.call is not None and (note.code, note.lasti) == note.call[2:4]
 
 
 def _kept(node: Node, numbers: dict[Node, int]) -> list[Kept]:
@@ -270,6 +281,13 @@ def _label_leaves(explanation: Explanation) -> None:
         counts = names.get(leaf.number, {})
         if counts and not leaf.label:
             leaf.label = max(counts, key=lambda name: (name not in taken, counts[name]))
+
+
+def _label_constants(explanation: Explanation, constants: dict[int, str]) -> None:
+    for entry in explanation.ops:
+        for each in entry.inputs:
+            if each.entry is None:
+                each.label = constants.get(id(each.value), each.label)
 
 
 def _when_freed(explanation: Explanation) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from .formulas import Formula
 from .sources import Source
+from .words import counted
 
 
 @dataclass(eq=False)
@@ -227,6 +228,7 @@ class Explanation:
     recorded: how many of the op entries were made under `tg.record()`.
     checked: how finite differences were made, with check=True.
     parent: of an unfolding, (the explanation, the entry number) that it unfolds.
+    outside: of an unfolding, for its leaves' numbers those of the entries they are.
     """
 
     title: str
@@ -241,6 +243,7 @@ class Explanation:
     checked: str = ""
     notes: list[str] = field(default_factory=list)
     parent: tuple[Explanation, int] | None = None
+    outside: dict[int, int] = field(default_factory=dict)
 
     def __getitem__(self, number: int) -> Entry:
         """The entry of that number, 1 to len(entries)."""
@@ -262,6 +265,48 @@ class Explanation:
                 return entry
         known = sorted({entry.label for entry in self.entries if entry.label})
         raise KeyError(f"no entry is called {label!r}; there are {', '.join(known)}")
+
+    def unfold(self, number: int) -> Explanation:
+        """The steps that a fused op is made of, as an explanation of its own: of the
+        softmax cross-entropy exp, sum, divide, log and the product with the target. It
+        is computed in float64 from the recorded values.
+
+        number: of the entry. Raises ValueError for an op that is not fused, or was not
+        recorded.
+
+        >>> import tinygrad_softmax as tg
+        >>> z = tg.tensor([[5.0, 2.0, -1.0, 3.0]], requires_grad=True)
+        >>> explanation = tg.explain(tg.softmax_cross_entropy, z, tg.tensor([1]))
+        >>> [entry.op for entry in explanation.unfold(2).ops]
+        ['exp', 'sum', 'divide', 'log', 'multiply', 'sum', 'negative', 'sum']
+        """
+        from .unfolding import unfold
+
+        return unfold(self, number)
+
+    def unfoldable(self) -> list[int]:
+        """The numbers of the entries that `unfold` takes."""
+        from .unfolding import can_unfold
+
+        return [entry.number for entry in self.ops if can_unfold(entry)]
+
+    def text(self, width: int | None = None, limit: int | None = 40) -> str:
+        """The ledger as text.
+
+        width: in characters, at least 60; None is the terminal's, at most 120.
+        limit: about how many ops are shown in full: of larger graphs, modules are
+            folded and loops show their first and last turn. None shows everything.
+        """
+        from .ledger import ledger_text
+
+        return ledger_text(self, width, limit)
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        what = f"{counted(len(self.ops), 'op')}, {counted(len(self.leaves), 'leaf')}"
+        return f"<Explanation of {self.title}: {what}>"
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain dicts and lists, large arrays as summaries: what

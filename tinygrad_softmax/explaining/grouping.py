@@ -7,7 +7,7 @@ import ast
 from typing import Any
 
 from .explanation import Entry, Explanation, Group, Repeat
-from .recording import ModuleCall, Note
+from .recording import ModuleCall, note_of
 from .sources import Source, source_of
 
 LEAST_TURNS = 3  # fewer repeats are shown in full
@@ -21,13 +21,15 @@ def group(explanation: Explanation) -> None:
     explanation.repeats = find_repeats(explanation.ops)
 
 
-def _calls(entry: Entry) -> list[ModuleCall]:
-    """The module calls that an entry was made in, the outermost first."""
-    note, found = getattr(entry.node, "note", None), []
-    call = note.call if isinstance(note, Note) else None
-    while call is not None:
-        found.append(call)
-        call = call.outer
+def _calls(entry: Entry) -> list[tuple[int, ModuleCall]]:
+    """The module calls that an entry was made in, the outermost first, each with an
+    identity that its other entries share."""
+    note, found = note_of(entry.node), []
+    plain = None if note is None else note.call
+    while plain is not None:
+        call = ModuleCall._make(plain)
+        found.append((id(plain), call))
+        plain = call.outer
     return found[::-1]
 
 
@@ -39,7 +41,7 @@ def _name_parameters(explanation: Explanation) -> dict[int, str]:
     """
     roots: dict[int, tuple[Any, ModuleCall]] = {}
     for entry in explanation.ops:
-        for call in _calls(entry)[:1]:
+        for _, call in _calls(entry)[:1]:
             module = call.module()
             if module is not None:
                 roots.setdefault(id(module), (module, call))
@@ -71,14 +73,14 @@ def _callee(call: ModuleCall) -> str:
 
 
 def _module_groups(explanation: Explanation, paths: dict[int, str]) -> None:
-    made: dict[int, int] = {}  # by the id of a call, which its notes keep alive
+    made: dict[int, int] = {}
     for entry in explanation.ops:
         parent = None
-        for call in _calls(entry):
-            index = made.get(id(call))
+        for identity, call in _calls(entry):
+            index = made.get(identity)
             if index is None:
                 module = call.module()
-                index = made[id(call)] = len(explanation.groups)
+                index = made[identity] = len(explanation.groups)
                 explanation.groups.append(
                     Group(
                         index,
@@ -151,6 +153,6 @@ def find_repeats(entries: list[Entry]) -> list[Repeat]:
 
 def _mark(entry: Entry) -> tuple:
     """What must be the same for two entries to be turns of one loop."""
-    calls = [getattr(call.module(), "__class__", None) for call in _calls(entry)]
+    calls = [getattr(call.module(), "__class__", None) for _, call in _calls(entry)]
     place = (entry.source, entry.via) if entry.source is not None else ()
     return entry.op, entry.shape, entry.dtype, place, tuple(calls)

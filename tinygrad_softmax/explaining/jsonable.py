@@ -34,7 +34,9 @@ def jsonable(explanation: Explanation, arrays: Summary = summary) -> dict[str, A
             for each in explanation.groups
         ],
         "repeats": [asdict(each) for each in explanation.repeats],
+        "unfoldable": explanation.unfoldable(),
         "unfolds": None if parent is None else parent[1],
+        "outside": {str(k): v for k, v in explanation.outside.items()},
     }
 
 

@@ -19,7 +19,7 @@ from ..autograd.graph import Node, Variable, current_observer, observing
 from ..autograd.walk import _Walk
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_frame, _make = sys._getframe, tuple.__new__
+_frame = sys._getframe
 _WALK = _Walk.run.__code__
 
 
@@ -31,7 +31,7 @@ class Note(NamedTuple):
     code, lasti: the place in the user's program, to be resolved by `sources.source_of`.
     via: the code of the library's function that the user called there, if that is
         another than the op.
-    call: the module call in which it happened.
+    call: the module call in which it happened, a `ModuleCall` as a plain tuple.
     rule_of: the number (`Node.order`) of the node whose gradient rule made this one, in
         a backward with create_graph=True.
     beside: what another observer (anomaly detection) had attached.
@@ -43,26 +43,31 @@ class Note(NamedTuple):
     code: CodeType
     lasti: int
     via: CodeType | None
-    call: ModuleCall | None
+    call: tuple | None
     rule_of: int | None
     beside: Any
 
 
-class ModuleCall:
+class ModuleCall(NamedTuple):
     """One call of a module: what a box around nodes is made of.
 
     module: a weak reference, since a module may keep a tensor of the graph.
-    outer: the call in which this one happened.
+    outer: the call in which this one happened, again as a plain tuple.
     code, lasti: where the user's program called it.
     """
 
-    __slots__ = ("code", "lasti", "module", "outer")
+    module: weakref.ref
+    outer: tuple | None
+    code: CodeType
+    lasti: int
 
-    def __init__(
-        self, module: Any, outer: ModuleCall | None, code: CodeType, lasti: int
-    ) -> None:
-        self.module, self.outer = weakref.ref(module), outer
-        self.code, self.lasti = code, lasti
+
+def note_of(node: Any) -> Note | None:
+    """What was recorded of a node. (A plain tuple is made in a third of the time of a
+    named one, so that is what the recorder attaches.)"""
+    note = getattr(node, "note", None)
+    whole = type(note) is tuple and len(note) == len(Note._fields)
+    return Note._make(note) if whole else None
 
 
 class Recorder:
@@ -70,7 +75,7 @@ class Recorder:
 
     def __init__(self, beside: Any = None, outer: Recorder | None = None) -> None:
         self.beside = beside  # another observer, which is told first
-        self.within = None if outer is None else outer.within
+        self.within: Any = None if outer is None else outer.within
         self.rule_of: int | None = None
 
     def joined(self, inner: Any) -> Any:
@@ -80,20 +85,18 @@ class Recorder:
     def forward(
         self, op: Any, inputs: Any, result: Variable, statics: dict[str, Any] | None
     ) -> None:
-        beside = None
+        node, beside = result.node, None
         if self.beside is not None:
             self.beside.forward(op, inputs, result, statics)
-        node = result.node
+            beside = None if node is None else node.note
         if node is None:
             return
-        if self.beside is not None:
-            beside = node.note
         # 0 is this function, 1 the engine's, 2 the op's own wrapper, 3 who called it.
         frame, within, via, rule_of = _frame(3), self.within, None, None
         code = frame.f_code
         while code.co_filename.startswith(_PACKAGE):
             if code is _CALL:  # everything outside it is known
-                code, lasti = within.code, within.lasti  # type: ignore[union-attr]
+                code, lasti = within[2], within[3]
                 break
             if code is _WALK:
                 rule_of = self.rule_of
@@ -104,23 +107,23 @@ class Recorder:
             frame, code = above, above.f_code
         else:
             lasti = frame.f_lasti
-        note = (result.array, inputs, statics, code, lasti, via, within, rule_of)
-        node.note = _make(Note, (*note, beside))
+        node.note = (
+            result.array, inputs, statics, code, lasti, via, within, rule_of, beside
+        )  # fmt: skip
 
     def call(self, module: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run a module's forward, with its call noted in what is recorded there."""
         outer, frame = self.within, _frame(2)  # 1 is Module.__call__
-        while frame.f_code.co_filename.startswith(_PACKAGE):
-            if frame.f_code is _CALL and outer is not None:
-                code, lasti = outer.code, outer.lasti
+        code = frame.f_code
+        while code.co_filename.startswith(_PACKAGE):
+            above = frame.f_back
+            if code is _CALL or above is None:
                 break
-            if frame.f_back is None:
-                code, lasti = frame.f_code, frame.f_lasti
-                break
-            frame = frame.f_back
-        else:
-            code, lasti = frame.f_code, frame.f_lasti
-        self.within = ModuleCall(module, outer, code, lasti)
+            frame, code = above, above.f_code
+        lasti = frame.f_lasti
+        if code is _CALL:
+            code, lasti = outer[2], outer[3]
+        self.within = (weakref.ref(module), outer, code, lasti)
         try:
             return module.forward(*args, **kwargs)
         finally:
@@ -137,12 +140,12 @@ class Recorder:
 
     def _tell(self, node: Node, method: Callable, *args: Any) -> None:
         """Tell the other observer, which finds its own note on the node."""
-        note = node.note
-        node.note = note.beside if isinstance(note, Note) else note
+        kept, note = node.note, note_of(node)
+        node.note = kept if note is None else note.beside
         try:
             method(*args)
         finally:
-            node.note = note
+            node.note = kept
 
 
 _CALL = Recorder.call.__code__

@@ -1,0 +1,99 @@
+"""`check=True`: each gradient beside central finite differences.
+
+The slope of sum(root * seed) is measured by running the recorded ops again in float64
+(replaying.py), with the value of one entry moved to both sides. Steps and doubts are
+those of testing/differences.py: a power of 2 near the fifth root of float64's spacing,
+Richardson's extrapolation of two steps, and smaller ones where the two disagree.
+"""
+
+from __future__ import annotations
+
+from math import log2
+from typing import Any
+
+import numpy as np
+
+from ..testing.differences import PRECISIONS, Steps, Tolerance, slope
+from .explanation import Check, Entry, Explanation
+from .replaying import Replay
+from .summaries import host
+
+ELEMENTS = 64  # up to which every element of an entry is moved on its own
+CALLS = 100_000  # of ops, after which the rest is not checked
+_SPACING = PRECISIONS["float64"].spacing
+_FIRST = 2.0 ** round(log2(_SPACING) / 5)
+
+HOW = (
+    "central differences of the recorded ops, run again in float64; the step begins at "
+    f"2^{round(log2(_FIRST))} (near the fifth root of float64's spacing, where the "
+    "error of the extrapolation and that of rounding meet) and shrinks where two steps "
+    f"disagree; arrays of more than {ELEMENTS} elements are checked along one direction "
+    "of random signs"
+)
+
+
+def check_gradients(explanation: Explanation) -> None:
+    """Fill in `check` of every entry, the leaves first."""
+    replay = Replay(explanation)
+    seed = host(explanation.seed).astype(np.float64)
+    explanation.checked = HOW
+    for entry in [*explanation.leaves, *reversed(explanation.ops)]:
+        entry.check = _check(entry, replay, seed, explanation)
+
+
+def _check(entry: Entry, replay: Replay, seed: Any, explanation: Explanation) -> Check:
+    if entry.gradient is None:
+        return Check("none", note="there is no gradient to compare")
+    why = replay.why_not(entry.number)
+    if why:
+        return Check("none", note=why)
+    moved = min(entry.size, ELEMENTS) if entry.size <= ELEMENTS else 1
+    calls = 16 * moved * max(1, len(replay.downstream(entry.number)))
+    if replay.calls + calls > CALLS:
+        return Check("none", note=f"it would take more than {CALLS:,} calls of ops")
+    gradient = host(entry.gradient).astype(np.float64)
+    point = host(replay.values[entry.number]).astype(np.float64)
+    # What the gradient was computed in decides how exact it can be.
+    names = {e.dtype for e in explanation.entries} & set(PRECISIONS)
+    coarsest = max(PRECISIONS[name] for name in names)
+    tolerance = Tolerance(coarsest.rtol, coarsest.atol * max(1.0, _largest(gradient)))
+    steps = Steps(_FIRST, True, _SPACING)
+
+    def phi(array: np.ndarray) -> float:
+        return replay.at(entry.number, array, seed)
+
+    with np.errstate(all="ignore"):
+        if entry.size > ELEMENTS:
+            signs = np.random.default_rng(entry.number).choice([-1.0, 1.0], point.shape)
+            found = slope(phi, point, signs, steps, tolerance)
+            analytic = float((gradient * signs).sum())
+            count = float(np.sqrt(entry.size))  # roundings of the elements add up
+            wide = Tolerance(tolerance.rtol, tolerance.atol * count)
+            return _verdict("direction", found.value, analytic, found.doubt, wide)
+        measured, doubt = np.empty(point.shape), 0.0
+        for i in np.ndindex(point.shape):
+            direction = np.zeros(point.shape)
+            direction[i] = 1.0
+            found = slope(phi, point, direction, steps, tolerance)
+            measured[i], doubt = found.value, max(doubt, found.doubt)
+        return _verdict("elements", measured, gradient, doubt, tolerance)
+
+
+def _verdict(
+    kind: str, measured: Any, analytic: Any, doubt: float, tolerance: Tolerance
+) -> Check:
+    if not np.all(np.isfinite(measured)):
+        note = "the root is not finite near this value, so there is nothing to measure"
+        return Check("none", measured, analytic, note=note)
+    distance = np.abs(np.subtract(measured, analytic))
+    worst = float(np.max(distance, initial=0.0))
+    allowed = tolerance.allows(measured, analytic) | (distance <= doubt)
+    check = Check(kind, measured, analytic, doubt, worst, bool(np.all(allowed)))
+    if not check.agrees and doubt > tolerance.size(1.0, 1.0):
+        check.note = f"the differences are sure only to {doubt:.1g}: is this a kink?"
+    return check
+
+
+def _largest(x: np.ndarray) -> float:
+    finite = x[np.isfinite(x)]
+    return float(np.abs(finite).max(initial=0.0))
