@@ -209,6 +209,7 @@ _LATER: dict[str, str] = {
     "GradScaler": "optim",
     "Trainer": "training",
     "explain": "explaining",
+    "explore": "explaining",
     "load": "saving",
     "record": "explaining",
     "save": "saving",
@@ -217,7 +218,7 @@ _LATER: dict[str, str] = {
 
 if TYPE_CHECKING:
     from . import cuda, data, explaining, nn, optim, training
-    from .explaining import explain, record
+    from .explaining import explain, explore, record
     from .optim import GradScaler
     from .saving import CheckpointError, load, save
     from .training import Trainer
@@ -297,6 +298,7 @@ __all__ = [
     "expand_dims",
     "explain",
     "explaining",
+    "explore",
     "expm1",
     "eye",
     "flip",

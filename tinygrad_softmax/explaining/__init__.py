@@ -26,6 +26,7 @@ from .explanation import (
     Message,
     Repeat,
 )
+from .exploring import explore
 from .formulas import Formula
 from .recording import record
 from .sources import Source
@@ -42,5 +43,6 @@ __all__ = [
     "Repeat",
     "Source",
     "explain",
+    "explore",
     "record",
 ]

@@ -105,14 +105,18 @@ class Replay:
 
     def at(self, number: int, array: np.ndarray, weights: np.ndarray) -> float:
         """sum(root * weights) where the value of an entry is `array`."""
+        root = host(self.root_at(number, array)).astype(np.float64)
+        return float((root * weights).sum())
+
+    def root_at(self, number: int, array: np.ndarray) -> Any:
+        """The root where the value of an entry is `array`."""
         backend = backend_of(self.values[number])
         device = backend.device_of(self.values[number])
         changed = {number: backend.asarray(array, device=device)}
         values = _Layered(self.values, changed)
         for each in self.downstream(number):
             changed[each] = self.compute(self.explanation[each], values)
-        root = host(values[self.explanation.root]).astype(np.float64)
-        return float((root * weights).sum())
+        return values[self.explanation.root]
 
 
 class _Layered(dict):
