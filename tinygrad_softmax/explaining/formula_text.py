@@ -150,6 +150,10 @@ def _cases(tree: ast.expr) -> str:
 def _identifier(name: str) -> str:
     if name in _GREEK:
         return f"<mi>{_GREEK[name]}</mi>"
+    before, _, hat = name.removesuffix("_hat").rpartition("_")
+    if name.endswith("_hat") and len(hat) == 1:
+        accented = f'<mover accent="true"><mi>{escape(hat)}</mi><mo>^</mo></mover>'
+        return _row([_identifier(before), accented]) if before else accented
     base, _, index = name.partition("_")
     if base and index and len(base) == 1:
         return f"<msub><mi>{escape(base)}</mi><mi>{escape(index)}</mi></msub>"

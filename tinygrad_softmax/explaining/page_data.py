@@ -72,7 +72,8 @@ class _Page:
         for group in explanation.groups:
             self.boxes.append(box_of(group))
         for entry in explanation.entries:
-            self.nodes.append(self.node(entry, "", _group_id(entry.group)))
+            box = _group_id(entry.group)
+            self.nodes.append(self.node(entry, "", box, explanation))
         for message in explanation.messages:
             source = explanation[message.source]
             self.messages.append(self.message(message, source, ""))
@@ -99,7 +100,7 @@ class _Page:
             }
         )
         for entry in found.ops:
-            node = self.node(entry, prefix, box)
+            node = self.node(entry, prefix, box, found)
             node["source"] = None  # it stands in this library, not in the program
             for each, data in zip(entry.inputs, node["inputs"], strict=True):
                 if each.entry in found.outside:
@@ -148,7 +149,9 @@ class _Page:
 
     # -- nodes -------------------------------------------------------------------------
 
-    def node(self, entry: Entry, prefix: str, box: str | None) -> Data:
+    def node(
+        self, entry: Entry, prefix: str, box: str | None, explanation: Explanation
+    ) -> Data:
         data: Data = {
             "id": f"{prefix}{entry.number}",
             "kind": entry.kind,
@@ -183,7 +186,9 @@ class _Page:
             if name not in ("with_grad", "needs") and value not in (None, False)
         ]
         data["keeps"] = [
-            [kept.name, kept.kind, kept.nbytes, kept.freed_at]
+            # (the last array of a kind is freed when backward has passed this node)
+            [kept.name, kept.nbytes, kept.freed_at
+             and f"{prefix}{explanation.order[kept.freed_at - 1]}"]
             for kept in entry.keeps
             if kept.nbytes
         ]

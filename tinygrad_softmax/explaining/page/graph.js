@@ -59,7 +59,7 @@ export class Graph {
     const { model } = this;
     const items = model.visible.map((id) => this.itemOf(id));
     const boxes = model.data.boxes.filter((box) => this.isOpen(box));
-    const width = (box) => 60 + LETTER * Math.min(30, this.boxTitle(box).length);
+    const width = (box) => 50 + LETTER * wideLength(shortened(this.boxTitle(box), 30));
     this.plan = layout(items, boxes, model.edges, width);
     this.nodes = new Map();
     this.paths = new Map();
@@ -96,7 +96,7 @@ export class Graph {
     const { model } = this;
     const box = model.boxes.get(id);
     const node = model.nodes.get(id);
-    const [name, kind] = [shortened(nameOf(model, id)), shortened(kindOf(model, id), 26)];
+    const [name, kind] = [shortened(nameOf(model, id)), shortened(kindOf(model, id), 32)];
     const icon = box || node.unfolds ? 22 : 0;
     const wide = Math.max(name.length * LETTER + icon, wideLength(kind) * SMALL);
     return { id, name, kind, icon, box: box ? box.parent : node.box,
@@ -149,6 +149,7 @@ export class Graph {
   frame(box) {
     const { x, y, width, height } = this.plan.boxes.get(box.id);
     const fold = () => this.act.toggle(box.id);
+    const title = shortened(this.boxTitle(box), 30);
     return s("g", { class: `frame ${box.kind}`, transform: `translate(${x} ${y})` },
       s("rect", { width, height, rx: 12 }),
       s("g", { class: "fold", role: "button", tabindex: 0, "data-box": box.id,
@@ -159,9 +160,9 @@ export class Graph {
           event.stopPropagation();
           fold();
         } },
-      s("rect", { class: "hit", x: 6, y: 3, width: width - 12, height: 22, rx: 6 }),
+      s("rect", { class: "hit", x: 6, y: 3, width: 30 + LETTER * wideLength(title), height: 22, rx: 6 }),
       this.icon(12, 8, false, box.id),
-      s("text", { x: 30, y: 18 }, shortened(this.boxTitle(box), 30))));
+      s("text", { x: 30, y: 18 }, title)));
   }
 
   edge(edge, points) {

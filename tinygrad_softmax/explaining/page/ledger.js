@@ -28,9 +28,7 @@ export class Ledger {
     const named = (id) => nameOf(model, model.live(id).id);
     if (step.kind === "forward") {
       const shown = model.shownAs(step.node.id);
-      const name = model.boxes.has(shown) ? nameOf(model, shown) : nameOf(model, step.node.id);
-      const op = name === step.node.op || model.boxes.has(shown) ? "" : ` \u2190 ${step.node.op}`;
-      return [name + op, inShort(step.node.value)];
+      return [nameOf(model, model.boxes.has(shown) ? shown : step.node.id), inShort(step.node.value)];
     }
     if (step.kind === "backward") {
       const { message } = step;
