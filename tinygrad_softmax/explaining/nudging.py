@@ -17,8 +17,8 @@ from .summaries import host
 
 STEPS = (0.1, 0.01, 0.001)  # by which a cell is nudged to either side
 ELEMENTS = 64  # of an array, up to which its cells can be nudged
-CELLS = 600  # of a page
-CALLS = 60_000  # of ops that a page may cost; about a second
+CELLS = 400  # of a page
+CALLS = 25_000  # of ops that a page may cost; about a second
 
 Found = dict[str, list[list[Any]]]
 

@@ -23,6 +23,18 @@ export function nameOf(model, id) {
   return node.label || node.op;
 }
 
+/** The same for the graph, where the boxes around it need not be said again. */
+function shortName(model, id) {
+  const box = model.boxes.get(id);
+  const around = model.around(box ? box.parent : model.nodes.get(id).box);
+  return withoutPath(nameOf(model, id), around);
+}
+
+function withoutPath(name, around) {
+  const path = around.map((box) => box.path).filter(Boolean).pop();
+  return path && name.startsWith(`${path}.`) ? name.slice(path.length + 1) : name;
+}
+
 /** "exp · 4×1": what it is, and its shape. */
 export function kindOf(model, id) {
   const box = model.boxes.get(id);
@@ -96,10 +108,10 @@ export class Graph {
     const { model } = this;
     const box = model.boxes.get(id);
     const node = model.nodes.get(id);
-    const [name, kind] = [shortened(nameOf(model, id)), shortened(kindOf(model, id), 32)];
+    const [name, kind] = [shortened(shortName(model, id)), shortened(kindOf(model, id), 32)];
     const icon = box || node.unfolds ? 22 : 0;
     const wide = Math.max(name.length * LETTER + icon, wideLength(kind) * SMALL);
-    return { id, name, kind, icon, box: box ? box.parent : node.box,
+    return { id, name, kind, icon, box: box ? box.parent : node.box, source: Boolean(node) && node.kind !== "op",
       width: Math.max(112, Math.ceil(wide) + 24), height: HEIGHT };
   }
 
@@ -143,7 +155,8 @@ export class Graph {
 
   boxTitle(box) {
     if (box.kind === "fused") return t("unfolded", { name: box.title });
-    return box.path ? `${box.path} ${box.title}` : box.title;
+    const path = withoutPath(box.path, this.model.around(box.parent));
+    return path ? `${path} \u00b7 ${box.title}` : box.title;
   }
 
   frame(box) {
@@ -315,8 +328,11 @@ function hollow() {
   return s("rect", { class: "hollow", x: 0.5, y: 0.5, width: 17, height: 17, rx: 3 });
 }
 
+/** Text that fits: of a dotted name the end, which tells it from the others. */
 export function shortened(text, most = MOST) {
-  return text.length <= most ? text : `${text.slice(0, most - 1)}\u2026`;
+  if (text.length <= most) return text;
+  if (/^[\w.]+$/.test(text)) return `\u2026${text.slice(1 - most)}`;
+  return `${text.slice(0, most - 1)}\u2026`;
 }
 
 /** The length of a text in small letters: Chinese ones are twice as wide. */

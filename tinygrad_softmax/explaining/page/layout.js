@@ -278,7 +278,7 @@ function placeAcross(box, layers, hasPorts, titleWidth) {
   layers.forEach((layer, i) => {
     const width = Math.max(0, ...layer.map((each) => each.width));
     for (const each of layer) {
-      each.x = each.side ? x : x + (width - each.width) / 2;
+      each.x = x + (each.side ? 0 : (width - each.width) * (each.source ? 1 : 0.5));
       each.left = x;
       each.right = x + width;
       each.y += PAD + head;
@@ -314,9 +314,9 @@ function pointsOf(each) {
     const height = y + item.y + at();
     if (i === 0) {
       points.push([x + item.x + item.width, height]);
-      if (!item.side && item.right > item.x + item.width) points.push([x + item.right, height]);
+      if (item.right > item.x + item.width) points.push([x + item.right, height]);
     } else if (i === each.chain.length - 1) {
-      if (!item.side && item.left < item.x) points.push([x + item.left, height]);
+      if (item.left < item.x) points.push([x + item.left, height]);
       points.push([x + item.x, height]);
     } else {
       points.push([x + item.left, height], [x + item.right, height]);

@@ -1,7 +1,7 @@
 // All steps in a list, each a button that goes there.
 
 import { h, replace } from "./dom.js";
-import { nameOf } from "./graph.js";
+import { nameOf, shortened } from "./graph.js";
 import { lineText, shapeText } from "./numbers.js";
 import { t } from "./words.js";
 
@@ -25,7 +25,7 @@ export class Ledger {
     const { arrays } = model.data;
     const inShort = (place) => (place === null ? t("notComputed")
       : lineText(arrays[place], 6) || shapeText(arrays[place].shape));
-    const named = (id) => nameOf(model, model.live(id).id);
+    const named = (id) => shortened(nameOf(model, model.live(id).id), 22);
     if (step.kind === "forward") {
       const shown = model.shownAs(step.node.id);
       return [nameOf(model, model.boxes.has(shown) ? shown : step.node.id), inShort(step.node.value)];

@@ -50,7 +50,7 @@ function tableOf(array, rows, caption, options, indexOf, gaps = null) {
         "aria-selected": options.pick ? String(index === options.picked) : null,
         onmouseenter: (event) => tell(event.target),
         onfocus: (event) => tell(event.target),
-      }, wide ? "" : numberText(value, 4));
+      }, wide ? "" : numberText(value, gaps ? 3 : 4));
       if (options.pick) cell.addEventListener("click", () => options.pick(index));
       return cell;
     })));

@@ -9,7 +9,14 @@ export function numberText(value, digits = 4) {
   if (typeof value === "boolean") return value ? "True" : "False";
   if (typeof value === "string") return value.replace("-", MINUS).replace("inf", "\u221e");
   if (Number.isInteger(value) && Math.abs(value) < 1e6) return signed(String(value));
-  return signed(String(Number(value.toPrecision(digits))));
+  const rounded = Number(value.toPrecision(digits));
+  const small = rounded !== 0 && Math.abs(rounded) < 1e-3;
+  return signed(String(small ? shortExponent(rounded, digits) : rounded));
+}
+
+/** 0.00012 as 1.2e-4. */
+function shortExponent(value, digits) {
+  return value.toExponential(digits - 1).replace(/\.?0+e/, "e");
 }
 
 /** All digits that the number has. */

@@ -93,13 +93,13 @@ export function formula(model, node, markup, where) {
       means.push([input.name, nameOf(model, model.live(input.node).id)]);
     }
   }
-  const list = means.filter(([name, meaning]) => name !== meaning)
+  const occurs = (name) => markup.includes(`<mi>${name.replace(/_/g, " ")}</mi>`);
+  const list = means.filter(([name, meaning]) => name !== meaning && occurs(name))
     .map(([name, meaning]) => h("li", {}, code(name), " = ", code(meaning)));
-  const statics = node.statics.filter(([name]) => markup.includes(`<mi>${name}</mi>`));
+  const statics = node.statics.filter(([name]) => occurs(name));
   list.push(...statics.map(([name, value]) => h("li", {}, code(name), " = ", code(value))));
   for (const [name, meaning] of Object.entries(model.data.terms)) {
-    const shown = `<mi>${name.replace(/_/g, " ")}</mi>`;
-    if (markup.includes(shown)) list.push(h("li", {}, code(name), ": ", remark(meaning)));
+    if (occurs(name)) list.push(h("li", {}, code(name), ": ", remark(meaning)));
   }
   if (list.length) lines.push(h("ul", { class: "where" }, list));
   return lines;
