@@ -72,6 +72,7 @@ class Ledger:
         or its op."""
         entry = self.explanation[number]
         code, own = "", entry.via in ("", entry.op) or entry.via.startswith("__")
+        own = own and entry.primitive is not None
         if own and entry.source is not None and not entry.in_backward:
             code = entry.source.text if len(entry.source.text) <= CODE else ""
         return f"#{number} {entry.label or code or entry.op}"
@@ -177,7 +178,7 @@ class Ledger:
         if each.known and not getattr(each.value, "shape", None):
             return flat(each.value)
         if short:
-            return each.label or "this"
+            return each.label or each.name
         text = "constant"
         if each.known:
             text += f" {each.value.dtype} {shape_text(tuple(each.value.shape))}"

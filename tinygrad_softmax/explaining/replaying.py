@@ -38,7 +38,8 @@ class Replay:
         self.blocked = self._blocked()
 
     def _begin(self, entry: Entry) -> None:
-        lacking = [i.entry for i in entry.inputs if i.entry in self.failed]
+        inputs = [i.entry for i in entry.inputs if i.entry is not None]
+        lacking = [number for number in inputs if number not in self.values]
         if entry.primitive is None and can_unfold(entry):
             inside = unfold(self.explanation, entry.number)
             self.inner[entry.number] = Replay(inside), inside
@@ -49,7 +50,7 @@ class Replay:
         elif entry.primitive is None or any(not each.known for each in entry.inputs):
             why = "the forward pass was not recorded"
         elif lacking:
-            why = self.failed[lacking[0]]  # type: ignore[index]
+            why = self.failed[lacking[0]]
         else:
             try:
                 self.values[entry.number] = self.compute(entry, self.values)
