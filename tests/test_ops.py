@@ -389,6 +389,13 @@ def test_integers_stay_integers(op, expected, device):
     np.testing.assert_array_equal(checks.host(out), expected)
 
 
+def test_index_update_of_a_number_takes_a_gradient_that_is_numpys_scalar(device):
+    """0-d products are scalars of NumPy's, which can't be written to."""
+    x, value = leaf(1.0, device), leaf(2.0, device)
+    (tg.index_update(x, (), value) * 3.0).backward()
+    assert (x.grad.item(), value.grad.item()) == (0.0, 3.0)
+
+
 def test_sums_of_bools_count(device):
     mask = tg.tensor([True, False, True], None, device)
     assert (tg.sum(mask).dtype, tg.sum(mask).item()) == (tg.int64, 2)

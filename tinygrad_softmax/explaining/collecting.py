@@ -13,7 +13,7 @@ from .recording import Note, note_of
 from .sources import operands_of, source_of
 from .tracing import Trace, trace
 
-NOT_RECORDED = "not recorded: run the forward pass under tg.record()"
+NOT_RECORDED = "not recorded"
 
 
 def collect(
@@ -22,18 +22,19 @@ def collect(
     title: str,
     names: dict[int, str],
     constants: dict[int, str] | None = None,
+    cut: frozenset[Node] = frozenset(),
 ) -> Explanation:
     """The explanation of a tensor that is in a graph. names, constants: what the leaves
     of these node numbers, and the arrays of these ids, are called, where the caller
-    knows."""
-    found = trace(root, gradient)  # first: it raises what there is to complain about
+    knows. cut: nodes that are taken for leaves."""
+    found = trace(root, gradient, cut)  # first: it raises what there is to complain about
     assert root.node is not None
-    nodes = nodes_of(root.node)
+    nodes = nodes_of(root.node, cut)
     numbers = {node: number for number, node in enumerate(nodes, 1)}
     by_order = {node.order: number for node, number in numbers.items()}
     explanation = Explanation(title, numbers[root.node], found.seed, [])
     for node in nodes:
-        entry = _entry(node, numbers, names, by_order)
+        entry = _entry(node, numbers, names, by_order, node in cut)
         explanation.entries.append(entry)
         explanation.recorded += entry.kind == "op" and entry.source is not None
     explanation[explanation.root].value = root.array
@@ -47,11 +48,12 @@ def collect(
     return explanation
 
 
-def nodes_of(root: Node) -> list[Node]:
+def nodes_of(root: Node, cut: frozenset[Node] = frozenset()) -> list[Node]:
     """The nodes that a node depends on, in order of creation; it comes last."""
     seen, stack = {root}, [root]
     while stack:
-        for parent in stack.pop().parents or ():
+        node = stack.pop()
+        for parent in () if node in cut else node.parents or ():
             if parent is not None and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
@@ -59,13 +61,17 @@ def nodes_of(root: Node) -> list[Node]:
 
 
 def _entry(
-    node: Node, numbers: dict[Node, int], names: dict[int, str], orders: dict[int, int]
+    node: Node,
+    numbers: dict[Node, int],
+    names: dict[int, str],
+    orders: dict[int, int],
+    cut: bool,
 ) -> Entry:
-    leaf = node.plan is None
+    leaf = node.plan is None or cut
     entry = Entry(
         number=numbers[node],
         kind="leaf" if leaf else "op",
-        op=node.name,
+        op="leaf" if leaf else node.name,
         shape=tuple(node.shape),
         dtype=node.dtype.name,
         label=names.get(node.order, ""),
@@ -91,6 +97,7 @@ def _entry(
         entry.device = backend_of(note.value).device_of(note.value)
         entry.source = source_of(note.code, note.lasti)
         entry.via = "" if note.via is None else note.via.co_name
+        entry.in_backward = note.rule_of is not None
         entry.made_by = orders.get(note.rule_of) if note.rule_of is not None else None
         names_of_statics = getattr(op, "static_names", ())
         if known:
@@ -104,7 +111,7 @@ def _inputs(node: Node, numbers: dict[Node, int], note: Note | None) -> list[Inp
     parents, op = node.parents or (), node.plan.op
     names = getattr(op, "inputs", ())
     labels: tuple[str, ...] = ("",) * len(parents)
-    if note is not None and not _inside_a_module(note):
+    if note is not None and _called_here(note):
         labels = operands_of(source_of(note.code, note.lasti).text, len(parents))
     inputs = []
     for position, parent in enumerate(parents):
@@ -119,9 +126,10 @@ def _inputs(node: Node, numbers: dict[Node, int], note: Note | None) -> list[Inp
     return inputs
 
 
-def _inside_a_module(note: Note) -> bool:
-    """Whether the program called a module at this place, and not the op."""
-    return note.call is not None and (note.code, note.lasti) == note.call[2:4]
+def _called_here(note: Note) -> bool:
+    """Whether the program called the op at this place, and not a module or backward."""
+    in_module = note.call is not None and (note.code, note.lasti) == note.call[2:4]
+    return not in_module and note.rule_of is None
 
 
 def _kept(node: Node, numbers: dict[Node, int]) -> list[Kept]:
@@ -259,7 +267,7 @@ def _label_ops(explanation: Explanation) -> None:
     several."""
     for entry in explanation.ops:
         source = entry.source
-        if source is None or entry.made_by is not None:
+        if source is None or entry.in_backward:
             continue
         following = entry.number < len(explanation.entries)
         after = explanation.entries[entry.number] if following else None

@@ -131,7 +131,8 @@ class Entry:
     source: where in the user's program; None if it was not recorded.
     via: the library's function called there, where that is not the op itself.
     group: the index in `Explanation.groups` of the innermost group it is in, or None.
-    made_by: the number of the entry whose gradient rule made this node (higher orders).
+    in_backward: whether a backward with create_graph=True made this node (for higher
+        orders). made_by: the number of the entry whose gradient rule did, if it is here.
     formula: of the op and of its rules. statics: the op's static parameters, if known.
     keeps: what it keeps for backward.
     step: the backward step in which its rules run; None for a leaf.
@@ -157,6 +158,7 @@ class Entry:
     source: Source | None = None
     via: str = ""
     group: int | None = None
+    in_backward: bool = False
     made_by: int | None = None
     formula: Formula | None = None
     statics: dict[str, Any] | None = None
@@ -303,6 +305,18 @@ class Explanation:
 
     def __str__(self) -> str:
         return self.text()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same, with formulas as MathML."""
+        from .notebook import notebook_html
+
+        return notebook_html(self)
+
+    def __rich_console__(self, console: Any, options: Any) -> Any:
+        """What `rich.print` shows: the ledger, in colour."""
+        from .ledger import rich_lines
+
+        return rich_lines(self, options.max_width)
 
     def __repr__(self) -> str:
         what = f"{counted(len(self.ops), 'op')}, {counted(len(self.leaves), 'leaf')}"

@@ -12,8 +12,7 @@ from html import escape
 _SYMBOLS = {
     ast.Add: "+",
     ast.Sub: "\u2212",
-    ast.Mult: "\u2062",  # (times, unseen)
-    ast.MatMult: "\u2062",
+    ast.Mult: "\u22c5",  # element by element; the product of matrices is a space
     ast.FloorDiv: "//",
     ast.Mod: "mod",
     ast.Eq: "=",
@@ -161,11 +160,14 @@ def _identifier(name: str) -> str:
 
 
 def _operator(op: ast.AST) -> str:
+    if isinstance(op, ast.MatMult):
+        return '<mspace width="0.3em"/>'
     return f"<mo>{escape(_SYMBOLS.get(type(op), '?'))}</mo>"
 
 
 def _brackets(text: str) -> str:
-    return _row(["<mo>(</mo>", text, "<mo>)</mo>"])
+    tall = "" if "<mfrac>" in text else ' stretchy="false"'
+    return _row([f"<mo{tall}>(</mo>", text, f"<mo{tall}>)</mo>"])
 
 
 def _row(parts: Iterable[str]) -> str:

@@ -108,7 +108,7 @@ def _call_groups(explanation: Explanation) -> None:
 
 
 def _made_with(entry: Entry) -> tuple[Source, str, int | None] | None:
-    if entry.source is None or not entry.via or entry.made_by is not None:
+    if entry.source is None or not entry.via or entry.in_backward:
         return None
     return entry.source, entry.via, entry.group
 

@@ -41,7 +41,7 @@ def jsonable(explanation: Explanation, arrays: Summary = summary) -> dict[str, A
 
 
 def _entry(entry: Entry, arrays: Summary) -> dict[str, Any]:
-    same = "number kind op label dtype device value_note users via group made_by step"
+    same = "number kind op label dtype device value_note users via group in_backward made_by step"
     same += " messages gradient_note fills_grad hooks"
     found = {name: getattr(entry, name) for name in same.split()}
     formula = entry.formula

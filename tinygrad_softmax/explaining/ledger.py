@@ -72,7 +72,8 @@ class Ledger:
         or its op."""
         entry = self.explanation[number]
         code, own = "", entry.via in ("", entry.op) or entry.via.startswith("__")
-        if own and entry.source is not None and entry.made_by is None:
+        own = own and entry.primitive is not None
+        if own and entry.source is not None and not entry.in_backward:
             code = entry.source.text if len(entry.source.text) <= CODE else ""
         return f"#{number} {entry.label or code or entry.op}"
 
@@ -138,9 +139,11 @@ class Ledger:
             place = f"  ({entry.source.place})"
             code = cut(entry.source.text, self.room(depth) - len(place))
             self.field("code", [code + place], depth, "code")
-        if entry.made_by is not None:
-            text = f"a gradient rule of {self.name(entry.made_by)}, recorded"
-            self.field("by", [text], depth)
+        if entry.in_backward:
+            text = "a backward with create_graph=True"
+            if entry.made_by is not None:
+                text += f", at {self.name(entry.made_by)}"
+            self.field("made by", [text], depth)
         self.field("formula", self.formula(entry, depth), depth)
         self.field("value", self.value(entry, depth), depth)
         kept = [self.kept(each) for each in entry.keeps if each.nbytes]
@@ -171,13 +174,15 @@ class Ledger:
             return f"{each.name} = {self.name(each.entry)}"
         return f"{each.name} = {self.constant(each)}"
 
-    def constant(self, each: Input) -> str:
-        if not each.known:
-            return "a constant"
-        if not hasattr(each.value, "shape") or not each.value.shape:
+    def constant(self, each: Input, short: bool = False) -> str:
+        if each.known and not getattr(each.value, "shape", None):
             return flat(each.value)
-        text = f"{each.value.dtype} {shape_text(tuple(each.value.shape))}"
-        return f"{each.label}, a constant {text}" if each.label else f"a constant {text}"
+        if short:
+            return each.label or each.name
+        text = "constant"
+        if each.known:
+            text += f" {each.value.dtype} {shape_text(tuple(each.value.shape))}"
+        return f"{each.label}, a {text}" if each.label else f"a {text}"
 
     def value(self, entry: Entry, depth: int) -> list[str]:
         if entry.value is None:
@@ -221,11 +226,14 @@ class Ledger:
         seed = seed if size <= 8 else "the gradient given"
         head = f"BACKWARD: the gradient of {root}, beginning with {seed}"
         self.add("head", head)
-        for item in reversed(self.items):
+        before: list[Item] = []
+        for item, boxes in reversed(self.with_boxes()):
+            for depth, box in enumerate(boxes):
+                if before[depth : depth + 1] != [box]:
+                    self.summary_line(box, "")
+            before = boxes
             if item.kind == "entry":
                 self.step(self.explanation[item.numbers[0]], item.depth)
-            elif item.kind == "open":
-                continue
             else:
                 steps = [self.explanation[n].step for n in item.numbers]
                 known = sorted(step for step in steps if step is not None)
@@ -233,6 +241,17 @@ class Ledger:
                 if known:
                     extra = f"; steps {known[0]} to {known[-1]}"
                 self.summary_line(item, extra)
+
+    def with_boxes(self) -> list[tuple[Item, list[Item]]]:
+        """Each item that is no box, with the open boxes that it is in."""
+        found, boxes = [], []
+        for item in self.items:
+            del boxes[item.depth :]
+            if item.kind == "open":
+                boxes.append(item)
+            else:
+                found.append((item, list(boxes)))
+        return found
 
     def step(self, entry: Entry, depth: int) -> None:
         if entry.step is None:
@@ -252,7 +271,7 @@ class Ledger:
             if message is not None:
                 self.message(message, depth)
             elif self.says(each) and each.entry is None:
-                text = f"{self.constant(each)}: not computed, nothing asks for it"
+                text = f"not computed: {self.constant(each, short=True)} is a constant"
                 self.field(f"to {each.name}", [text], depth)
         note = entry.formula.note if entry.formula else ""
         if note and note not in self.noted:
@@ -410,3 +429,15 @@ def ledger_text(
         width = min(120, get_terminal_size((80, 24)).columns)
     lines = Ledger(explanation, max(60, width), limit).write()
     return "\n".join(text.rstrip() for _, text in lines)
+
+
+_STYLES = {"title": "bold", "head": "bold cyan", "entry": "bold", "quiet": "dim"}
+_STYLES |= {"code": "green", "box": "magenta"}
+
+
+def rich_lines(explanation: Explanation, width: int) -> Any:
+    """The lines for rich, which is there when this is asked for."""
+    from rich.text import Text
+
+    for style, text in Ledger(explanation, max(60, width), LIMIT).write():
+        yield Text(text.rstrip(), _STYLES.get(style, ""), no_wrap=True)

@@ -7,11 +7,12 @@ page is written: in float64 (replaying.py), for graphs small enough.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .explanation import Explanation
+from .explanation import Entry, Explanation
 from .replaying import Replay
 from .summaries import host
 
@@ -20,7 +21,7 @@ ELEMENTS = 64  # of an array, up to which its cells can be nudged
 CELLS = 400  # of a page
 CALLS = 25_000  # of ops that a page may cost; about a second
 
-Found = dict[str, list[list[Any]]]
+Found = list[list[list[float | str]]]
 
 
 def nudges_of(
@@ -37,51 +38,74 @@ def nudges_of(
         return None
     replay = Replay(explanation)
     seed = host(explanation.seed).astype(np.float64)
-    tasks = [
-        (len(replay.downstream(entry.number)) * entry.size, str(entry.number), None)
-        for entry in explanation.entries
-        if 0 < entry.size <= ELEMENTS and not replay.why_not(entry.number)
-    ]
-    replays: dict[int, Replay] = {}
+    tasks = _tasks(explanation.entries, replay, "", None)
     for number, unfolding in unfoldings.items():
-        if replay.why_not(number):
-            continue
-        inner = replays[number] = Replay(unfolding)
-        beyond = len(replay.downstream(number))
-        tasks += [
-            (entry.size * (beyond + len(inner.downstream(entry.number))),
-             f"{number}.{entry.number}", number)
-            for entry in unfolding.ops
-            if 0 < entry.size <= ELEMENTS and not inner.why_not(entry.number)
-        ]  # fmt: skip
+        after = replay.downstream(number, CALLS)
+        if after is not None and not replay.blocked[number]:
+            beyond = _Beyond(replay, number, after)
+            inner = Replay(unfolding)
+            tasks += _tasks(unfolding.ops, inner, f"{number}.", beyond)
     found: dict[str, Found] = {}
     calls, cells = CALLS, CELLS
     with np.errstate(all="ignore"):
         root = host(replay.values[explanation.root]).astype(np.float64)
         base = float((root * seed).sum())
-        for cost, name, fused in sorted(tasks, key=lambda task: task[0]):
-            source = replay if fused is None else replays[fused]
-            number = int(name.rpartition(".")[2])
-            size = source.explanation[number].size
-            if 2 * len(STEPS) * cost > calls or size > cells:
-                continue
-            calls, cells = calls - 2 * len(STEPS) * cost, cells - size
-            found[name] = _nudged(source, number, replay, fused, seed)
+        for task in sorted(tasks, key=lambda task: task.cost):
+            size = task.replay.explanation[task.number].size
+            if task.cost <= calls and size <= cells:
+                calls, cells = calls - task.cost, cells - size
+                found[task.name] = _nudged(task, seed)
     return {"steps": list(STEPS), "base": _plain(base), "cells": found}
 
 
-def _nudged(
-    source: Replay, number: int, whole: Replay, fused: int | None, seed: np.ndarray
-) -> Any:
+@dataclass(eq=False)
+class _Beyond:
+    """Where an unfolding ends: in an entry of the whole graph, with the ops after it."""
+
+    replay: Replay
+    number: int
+    after: list[int]
+
+
+@dataclass(eq=False)
+class _Task:
+    """An entry whose cells may be nudged, and how many calls of ops that takes."""
+
+    name: str
+    replay: Replay
+    number: int
+    after: list[int]
+    beyond: _Beyond | None
+    cost: int
+
+
+def _tasks(
+    entries: list[Entry], replay: Replay, prefix: str, beyond: _Beyond | None
+) -> list[_Task]:
+    tasks = []
+    more = 0 if beyond is None else len(beyond.after)
+    for entry in entries:
+        if not 0 < entry.size <= ELEMENTS or replay.blocked[entry.number]:
+            continue
+        after = replay.downstream(entry.number, CALLS)
+        if after is not None:
+            cost = 2 * len(STEPS) * entry.size * (len(after) + more)
+            name = f"{prefix}{entry.number}"
+            tasks.append(_Task(name, replay, entry.number, after, beyond, cost))
+    return tasks
+
+
+def _nudged(task: _Task, seed: np.ndarray) -> list[list[list[float | str]]]:
     """The root for each step and each element of one entry, up and down."""
-    point = host(source.values[number]).astype(np.float64)
+    point = host(task.replay.values[task.number]).astype(np.float64)
+    beyond = task.beyond
 
     def root_at(array: np.ndarray) -> float:
-        if fused is None:
-            return whole.at(number, array, seed)
-        out = host(source.root_at(number, array))
-        shape = whole.values[fused].shape
-        return whole.at(fused, out.astype(np.float64).reshape(shape), seed)
+        if beyond is None:
+            return task.replay.at(task.number, task.after, array, seed)
+        out = host(task.replay.root_at(task.number, task.after, array))
+        out = out.astype(np.float64).reshape(beyond.replay.values[beyond.number].shape)
+        return beyond.replay.at(beyond.number, beyond.after, out, seed)
 
     result = []
     for step in STEPS:

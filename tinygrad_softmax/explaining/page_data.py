@@ -99,13 +99,18 @@ class _Page:
                 "differs": self.difference(number, found),
             }
         )
-        for entry in found.ops:
+        for entry in found.entries:
+            if entry.number in found.outside:
+                continue
             node = self.node(entry, prefix, box, found)
-            node["source"] = None  # it stands in this library, not in the program
+            self.nodes.append(node)
+            if entry.kind == "leaf":
+                continue
+            if fused.primitive is not None:
+                node["source"] = None  # it stands in this library
             for each, data in zip(entry.inputs, node["inputs"], strict=True):
                 if each.entry in found.outside:
                     data["node"] = str(found.outside[each.entry])
-            self.nodes.append(node)
         for message in found.messages:
             data = self.message(message, found[message.source], prefix)
             outside = found.outside.get(message.target)
@@ -311,7 +316,7 @@ def _group_id(index: int | None) -> str | None:
 
 
 def _source(entry: Entry) -> list[str] | None:
-    return None if entry.made_by is not None else _place(entry.source)
+    return None if entry.in_backward else _place(entry.source)
 
 
 def _place(source: Any) -> list[str] | None:

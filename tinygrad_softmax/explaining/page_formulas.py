@@ -36,8 +36,8 @@ def formula_words(entry: Entry, labels: dict[int, str]) -> tuple[Words, set[str]
         return words, set()
     names, plain = _names(entry, labels)
     left = _own_name(entry) or "out"
-    right = _mathml(_renamed(formula.forward, names))
-    words["forward"] = _mathml(left).replace("</math>", "<mo>=</mo>") + right.replace(
+    right = as_mathml(_renamed(formula.forward, names))
+    words["forward"] = as_mathml(left).replace("</math>", "<mo>=</mo>") + right.replace(
         "<math>", ""
     )
     if not plain:
@@ -55,7 +55,7 @@ def rule_words(
     own = _own_name(source)
     if own:
         names["out"] = ast.Name(own)
-    words: Words = {"rule": _mathml(_renamed(message.formula, names))}
+    words: Words = {"rule": as_mathml(_renamed(message.formula, names))}
     if not plain:
         words["where"] = True
     return words, _terms(message.formula)
@@ -142,13 +142,6 @@ class _Renamed(ast.NodeTransformer):
 def _renamed(formula: str, names: dict[str, ast.expr]) -> str:
     tree = _Renamed(names).visit(ast.parse(formula, mode="eval"))
     return ast.unparse(ast.fix_missing_locations(tree))
-
-
-def _mathml(formula: str) -> str:
-    """A formula whose products are told by a little space: names may be words."""
-    return as_mathml(formula).replace(
-        "<mo>\u2062</mo>", '<mspace width="0.25em"></mspace>'
-    )
 
 
 def _terms(formula: str) -> set[str]:

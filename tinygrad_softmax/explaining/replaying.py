@@ -15,6 +15,7 @@ from ..backends import backend_of, there
 from ..backends.dtypes import float64, is_floating
 from .explanation import Entry, Explanation
 from .summaries import host
+from .unfolding import can_unfold, unfold
 
 Values = dict[int, Any]  # raw arrays by entry number
 
@@ -26,6 +27,7 @@ class Replay:
         self.explanation = explanation
         self.values: Values = {}
         self.failed: dict[int, str] = {}  # entries that could not be, and why
+        self.inner: dict[int, tuple[Replay, Explanation]] = {}  # of checkpoints
         self.calls = 0
         for entry in explanation.entries:
             if entry.kind == "leaf":
@@ -33,17 +35,22 @@ class Replay:
         with np.errstate(all="ignore"):
             for entry in explanation.ops:
                 self._begin(entry)
-        self.after = self._descendants()
+        self.blocked = self._blocked()
 
     def _begin(self, entry: Entry) -> None:
-        lacking = [i.entry for i in entry.inputs if i.entry in self.failed]
-        if entry.primitive is None or any(not each.known for each in entry.inputs):
-            if entry.primitive is None and entry.source is not None:
-                why = f"{entry.op} runs a function of yours, not an op"
-            else:
-                why = "the forward pass was not recorded"
+        inputs = [i.entry for i in entry.inputs if i.entry is not None]
+        lacking = [number for number in inputs if number not in self.values]
+        if entry.primitive is None and can_unfold(entry):
+            inside = unfold(self.explanation, entry.number)
+            self.inner[entry.number] = Replay(inside), inside
+            why = next(iter(self.inner[entry.number][0].failed.values()), "")
+            if not why:
+                self.values[entry.number] = self.compute(entry, self.values)
+                return
+        elif entry.primitive is None or any(not each.known for each in entry.inputs):
+            why = "the forward pass was not recorded"
         elif lacking:
-            why = self.failed[lacking[0]]  # type: ignore[index]
+            why = self.failed[lacking[0]]
         else:
             try:
                 self.values[entry.number] = self.compute(entry, self.values)
@@ -56,6 +63,10 @@ class Replay:
 
     def compute(self, entry: Entry, values: Values) -> Any:
         """One op, on values by entry number."""
+        if entry.number in self.inner:
+            replay, inside = self.inner[entry.number]
+            given = {k: values[outer] for k, outer in inside.outside.items()}
+            return replay.run(given)
         inputs = [
             _wide(each.value) if each.entry is None else values[each.entry]
             for each in entry.inputs
@@ -70,51 +81,52 @@ class Replay:
                 out = entry.primitive.forward(*inputs, **statics)
         return out[0] if entry.primitive.residuals else out
 
-    def _descendants(self) -> dict[int, list[int]]:
-        """For each entry, the ops that depend on it, in order of creation, as far as
-        the root depends on them (all do)."""
-        users = {e.number: set(e.users) for e in self.explanation.entries}
-        after: dict[int, set[int]] = {}
-        if len(self.explanation.entries) > 2000:  # (the sets would be quadratic)
-            return {}
-        for entry in reversed(self.explanation.entries):
-            found = set(users[entry.number])
-            for user in users[entry.number]:
-                found |= after[user]
-            after[entry.number] = found
-        return {number: sorted(found) for number, found in after.items()}
+    def run(self, given: Values) -> Any:
+        """The root, of other values of some leaves."""
+        values = _Layered(self.values, given)
+        for entry in self.explanation.ops:
+            given[entry.number] = self.compute(entry, values)
+        return values[self.explanation.root]
 
-    def downstream(self, number: int) -> list[int]:
-        """The ops that must be computed again when the value of an entry changes."""
-        if self.after:
-            return self.after[number]
+    def _blocked(self) -> dict[int, str]:
+        """For each entry, why the root can't be computed from it; "" where it can."""
+        blocked: dict[int, str] = {}
+        for entry in reversed(self.explanation.entries):
+            reasons = (self.failed.get(user) or blocked[user] for user in entry.users)
+            why = next(filter(None, reasons), "")
+            if not why and entry.number not in self.values:
+                why = "its value is not known"
+            blocked[entry.number] = why
+        return blocked
+
+    def downstream(self, number: int, most: int) -> list[int] | None:
+        """The ops that must be computed again when the value of an entry changes, in
+        order of creation; None where there are more than `most`."""
         seen, stack = set(), [number]
         while stack:
             for user in self.explanation[stack.pop()].users:
                 if user not in seen:
                     seen.add(user)
                     stack.append(user)
+            if len(seen) > most:
+                return None
         return sorted(seen)
 
-    def why_not(self, number: int) -> str:
-        """Why the root can't be computed from an entry; "" if it can."""
-        for each in self.downstream(number):
-            if each in self.failed:
-                return self.failed[each]
-        return "" if number in self.values else "its value is not known"
-
-    def at(self, number: int, array: np.ndarray, weights: np.ndarray) -> float:
-        """sum(root * weights) where the value of an entry is `array`."""
-        root = host(self.root_at(number, array)).astype(np.float64)
+    def at(
+        self, number: int, after: list[int], array: np.ndarray, weights: np.ndarray
+    ) -> float:
+        """sum(root * weights) where the value of an entry, on which the ops `after`
+        depend, is `array`."""
+        root = host(self.root_at(number, after, array)).astype(np.float64)
         return float((root * weights).sum())
 
-    def root_at(self, number: int, array: np.ndarray) -> Any:
+    def root_at(self, number: int, after: list[int], array: np.ndarray) -> Any:
         """The root where the value of an entry is `array`."""
         backend = backend_of(self.values[number])
         device = backend.device_of(self.values[number])
         changed = {number: backend.asarray(array, device=device)}
         values = _Layered(self.values, changed)
-        for each in self.downstream(number):
+        for each in after:
             changed[each] = self.compute(self.explanation[each], values)
         return values[self.explanation.root]
 

@@ -42,14 +42,17 @@ class Trace:
     seed: Any = None
 
 
-def trace(root: Any, gradient: Any = None) -> Trace:
+def trace(
+    root: Any, gradient: Any = None, cut: frozenset[Node] = frozenset()
+) -> Trace:
     """Walk back from a tensor, and keep everything. The graph is left as it was.
 
-    gradient: of the root's entries; None is 1, for a scalar.
+    gradient: of the root's entries; None is 1, for a scalar. cut: nodes where the walk
+        ends.
     """
     first = _root(root, gradient, "explain")
     kind = _TracingOverDevices if several_devices else _Tracing
-    walk: Any = kind([first], None, True, False)
+    walk: Any = kind([first], cut or None, True, False, bool(cut))
     walk.trace, walk.reached = Trace(seed=first[1]), set()
     with setting(_observer, walk):
         walk.run(type(root).result_class)
@@ -80,6 +83,8 @@ class _Tracing(_Walk):
             for position, raw in zip(rule.positions, results):
                 target = parents[position]
                 if target is None or raw is None:
+                    continue
+                if self.only is not None and target not in self.only:
                     continue
                 arrived, before = raw, None
                 if not _fits(node if raw is g else raw, target):

@@ -6,6 +6,7 @@ denominator and -y by the numerator: two messages, which add up to (y_hat - y) /
 
 An unfolding is an `Explanation` of its own, computed in float64 from the values that
 were recorded, so that it equals the fused op to the rounding of the fused op's dtype.
+A checkpoint unfolds into what its function does when backward runs it again.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..autograd import checkpoint
 from ..autograd.graph import _observer, enable_grad, setting
 from ..backends import backend_of, there
-from ..backends.dtypes import float64, is_floating
+from ..backends.dtypes import autocast_dtypes, float64, is_floating
+from ..backends.random import repeating_draws
 from ..ops.cross_entropy import _dense, _row_factor
 from ..tensor import Tensor
 from .collecting import collect
@@ -96,6 +99,8 @@ UNFOLDINGS: dict[str, Callable[..., Tensor]] = {
 
 def can_unfold(entry: Entry) -> bool:
     """Whether `unfold` knows what the op is made of, and what it was called with."""
+    if _is_checkpoint(entry):
+        return entry.node.saved is not None
     known = entry.primitive is not None and key_of(entry.primitive) in UNFOLDINGS
     return known and all(each.known for each in entry.inputs)
 
@@ -105,6 +110,8 @@ def unfold(explanation: Explanation, number: int) -> Explanation:
     seed. The leaves of the unfolding are the op's inputs, `Explanation.outside` says
     which entries of this explanation they are."""
     entry = explanation[number]
+    if can_unfold(entry) and _is_checkpoint(entry):
+        return _unfold_checkpoint(explanation, entry)
     if not can_unfold(entry):
         names = ", ".join(key.rpartition("._")[2] for key in UNFOLDINGS)
         recorded = entry.primitive is None or all(e.known for e in entry.inputs)
@@ -148,6 +155,31 @@ def unfold(explanation: Explanation, number: int) -> Explanation:
             "A probability is 0 to the last digit here, and log(0) is -inf: that is why "
             "the op is fused."
         )
+    return found
+
+
+def _is_checkpoint(entry: Entry) -> bool:
+    plan = None if entry.node is None else entry.node.plan
+    return plan is not None and plan.op is checkpoint
+
+
+def _unfold_checkpoint(explanation: Explanation, entry: Entry) -> Explanation:
+    """The function of a checkpoint, run once more as backward runs it."""
+    (replay,), ((frontier, *kept),) = entry.node.plan.rules, entry.node.saved
+    args = [x if wrap is None else wrap(x, node) for wrap, x, node in kept]
+    casting = setting(autocast_dtypes, replay.autocast)
+    recording = setting(_observer, Recorder())
+    with repeating_draws(replay.states), enable_grad(), casting, recording:
+        out = replay.f(*args)
+    out = out if replay.output is None else out[replay.output]
+    outside = {e.node.order: e for e in explanation.entries if e.node in set(frontier)}
+    names = {order: e.label for order, e in outside.items()}
+    title = f"#{entry.number} {replay}, run again"
+    found = collect(out, entry.gradient, title, names, None, frozenset(frontier))
+    found.parent = (explanation, entry.number)
+    for leaf in found.leaves:
+        if leaf.node.order in outside:
+            found.outside[leaf.number] = outside[leaf.node.order].number
     return found
 
 

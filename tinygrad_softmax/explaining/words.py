@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from .summaries import host
 
 ROWS = 6  # of a matrix that is shown row by row
+LONG = 32  # elements of a vector that is shown in full
 
 
 def number(value: Any) -> str:
@@ -51,6 +53,8 @@ def array_lines(value: Any, width: int) -> list[str]:
                     ("[" if not i else " ") + row + ("]" if i == last else ",")
                     for i, row in enumerate(rows)
                 ]
+        if array.ndim == 1 and array.size <= LONG:
+            return wrap(text, width, subsequent_indent=" ")
     return [range_of(array, width)]
 
 

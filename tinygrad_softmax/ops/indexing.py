@@ -118,7 +118,7 @@ def index_add(x, index, values):
 
 @primitive(name="index_update")
 def _index_update(x, values, *, index):
-    out = x.copy()
+    out = namespace(x).array(x, order="C")  # (x may be a scalar of NumPy's)
     out[index] = values
     return out
 

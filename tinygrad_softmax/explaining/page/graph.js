@@ -229,7 +229,7 @@ export class Graph {
     mark(found.path, "backward");
     found.path.parentNode.insertBefore(found.path, this.nodes.values().next().value.group);
     const [x, y] = middle(found.points);
-    const picture = thumbnail(this.model.data.arrays[message.arrived], 40, 24);
+    const picture = thumbnail(this.model.data.arrays[message.arrived], 34, 24);
     const card = s("rect", { class: "card", x: -6, y: -6, width: 52, height: 36, rx: 6 });
     const group = s("g", { class: "card-in" }, card, picture);
     this.messageMark.setAttribute("transform", `translate(${x - 20} ${y - 12})`);

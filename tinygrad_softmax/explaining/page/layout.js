@@ -4,7 +4,7 @@
 // What comes into a box does so at a port on its left side, one for each source, and
 // what leaves it at a port on its right side.
 
-const GAP = 52; // between layers
+const GAP = 60; // between layers
 const SPACE = 16; // between items of a layer
 const PAD = 14; // between a box and what is in it
 const HEAD = 26; // for its title

@@ -162,7 +162,7 @@ function bars(array, width, height) {
   if (!array.histogram) return [];
   const { counts } = array.histogram;
   const most = Math.max(...counts);
-  const across = Math.min(width, 48) / counts.length;
+  const across = Math.min(width, 46) / counts.length;
   const d = counts.map((count, i) => {
     const tall = (height * count) / most;
     return tall ? `M${digit(i * across)},${digit(height)}v${digit(-tall)}h${digit(across * 0.85)}v${digit(tall)}z` : "";

@@ -136,7 +136,8 @@ function backward(model, step) {
   }
   parts.push(h("h3", {}, tn("messageTo", { name: code(toName) })),
     formula(model, from, message.rule, message.where),
-    h("div", { class: "maps" }, heatMap(raw, t("message"))));
+    message.raw === g.array && raw.values === undefined ? says("sameAsG")
+      : h("div", { class: "maps" }, heatMap(raw, t("message"))));
   if (from.note) parts.push(h("p", { class: "quiet" }, remark(from.note)));
   if (message.summed) {
     parts.push(h("p", { class: "why" }, t("broadcast", {
