@@ -1,4 +1,4 @@
-"""The command line: `train` a classifier, `predict` with it.
+"""The command line: `train` a classifier, `predict` with it, `explore` its graph.
 
 Results go to stdout; progress, notes and errors to stderr. The exit code is 0, 2 for a
 mistake that the user can mend (one sentence, no traceback), 130 after Ctrl-C, and 141
@@ -20,7 +20,15 @@ import numpy as np
 from .backends import resolve_device
 from .classifier import Classifier, OtherRunError, TrainingRun, train_classifier
 from .classifier_file import ModelFileError, load_classifier, save_classifier
-from .cli_options import CHECKPOINT_NAME, FIGURE_NAME, MODEL_NAME, UsageError, parse
+from .cli_explore import explore_classifier, explore_lecture, write_batch_page
+from .cli_options import (
+    CHECKPOINT_NAME,
+    FIGURE_NAME,
+    MODEL_NAME,
+    PAGE_NAME,
+    UsageError,
+    parse,
+)
 from .data import (
     DIGITS,
     DataError,
@@ -57,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         options = parse(sys.argv[1:] if argv is None else argv)
-        {"train": _train, "predict": _predict}[options.command](options)
+        commands = {"train": _train, "predict": _predict, "explore": _explore}
+        commands[options.command](options)
         sys.stdout.flush()
         return 0
     except BrokenPipeError:
@@ -145,6 +154,12 @@ def _train(options: argparse.Namespace) -> None:
         names = run.classifier.class_names
         picture = training_figure(run.history, run.confusion, names, title)
         write_atomically(saved[1], picture)
+    if options.page:
+        saved.append(options.output / PAGE_NAME)
+        batch = run.test_rows
+        write_batch_page(
+            saved[-1], run.classifier, rows.features[batch], rows.target[batch]
+        )
     _print_report(rows, run, f"{kind} on {device}")
     for path in saved:
         print(f"saved {path}")
@@ -190,9 +205,7 @@ def _training_rows(options: argparse.Namespace) -> LabelledRows:
 
 def _predict(options: argparse.Namespace) -> None:
     device = _device(options.device)
-    path = options.model / MODEL_NAME if options.model.is_dir() else options.model
-    classifier = load_classifier(path)
-    classifier.model.to(device)
+    classifier = _classifier(options, device)
     if options.data is None:
         _predict_digits(options, classifier)
         return
@@ -246,7 +259,30 @@ def _print_labels(
         writer.writerow([label, *(f"{value:.6f}" for value in row)])
 
 
-# -- both ------------------------------------------------------------------------
+# -- explore ---------------------------------------------------------------------
+
+
+def _explore(options: argparse.Namespace) -> None:
+    device = _device(options.device)
+    if options.model is None:
+        explore_lecture(options)
+        print("the lecture's example: z = W a + b, and the loss of a cat")
+    else:
+        classifier = _classifier(options, device)
+        table = None if options.data is None else _read(options)
+        print(explore_classifier(options, classifier, table))
+    print(f"saved {options.output}: open it in a browser")
+
+
+# -- all ------------------------------------------------------------------------
+
+
+def _classifier(options: argparse.Namespace, device: str) -> Classifier:
+    """The model that was asked for: a file, or the folder that it is in."""
+    path = options.model / MODEL_NAME if options.model.is_dir() else options.model
+    classifier = load_classifier(path)
+    classifier.model.to(device)
+    return classifier
 
 
 def _read(options: argparse.Namespace) -> Table:

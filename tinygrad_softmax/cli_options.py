@@ -13,10 +13,18 @@ from typing import Any, NoReturn
 from . import __version__
 from .classifier import EPOCHS, LEAST_STEPS, train_classifier
 
-__all__ = ["CHECKPOINT_NAME", "FIGURE_NAME", "MODEL_NAME", "UsageError", "parse"]
+__all__ = [
+    "CHECKPOINT_NAME",
+    "FIGURE_NAME",
+    "MODEL_NAME",
+    "PAGE_NAME",
+    "UsageError",
+    "parse",
+]
 
 MODEL_NAME, FIGURE_NAME = "model.safetensors", "training.png"
-CHECKPOINT_NAME = "checkpoint.safetensors"
+CHECKPOINT_NAME, PAGE_NAME = "checkpoint.safetensors", "explore.html"
+BATCH_ROWS = 4  # of the page
 
 TRAIN_EXAMPLES = """\
 examples:
@@ -45,6 +53,21 @@ examples:
 The columns of the CSV file are found by their names; further columns are ignored.
 """
 
+EXPLORE_EXAMPLES = """\
+examples:
+  explore                                                the lecture's example
+  explore trained/model.safetensors                      a digit it was not trained on
+  explore trained/model.safetensors --data new.csv       the first row of a CSV file
+  explore trained/model.safetensors --data new.csv --row 7 --label setosa
+
+Open the file that it writes in a browser. It shows the graph of one loss: every value,
+and step by step how backward makes every gradient of them. The arrow keys go through
+the steps. It needs no network.
+
+The loss is that of the row's class: the one that --label names, else the one in the
+CSV file's target column, else the one that the model finds most probable.
+"""
+
 
 class UsageError(ValueError):
     """The command line is at fault."""
@@ -60,12 +83,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser, commands = _parsers()
     first = argv[0] if argv else ""
     if first not in commands and first not in parser.own_options():
+        *names, last = commands
+        known = f"{', '.join(names)} and {last}"
         problem = f"there is no command {first!r}{_nearest(first, list(commands))}"
         if not first:
             problem = f"no command is given: begin with {parser.prog} train"
         elif first.startswith("-"):
             problem = f"the command comes first, and {first} after it"
-        raise UsageError(f"{problem} (the commands are {' and '.join(commands)})")
+        raise UsageError(f"{problem} (the commands are {known})")
     options, unknown = parser.parse_known_args(argv)
     if unknown:
         _refuse(unknown[0], commands[options.command])
@@ -87,7 +112,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     program = Path(sys.argv[0]).name
     parser = _Parser(
         prog=program if "tinygrad" in program else "python -m tinygrad_softmax",
-        description="Train a softmax classifier, and label new rows with it.",
+        description="Train a softmax classifier, label new rows with it, and look inside.",
         epilog="Begin with `train`, which needs no options. `train --help` says more.",
         allow_abbrev=False,
     )
@@ -122,7 +147,42 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         help="print CSV: each row's label and the probability of every class",
     )
     _add_device_option(predict)
-    return parser, {"train": train, "predict": predict}
+    explore = commands.add_parser(
+        "explore",
+        help="write a page that shows how a loss and its gradients come about",
+        description="Write a page that shows a loss forward and backward, step by step.",
+        epilog=EXPLORE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_explore_options(explore)
+    return parser, {"train": train, "predict": predict, "explore": explore}
+
+
+def _add_explore_options(explore: Any) -> None:
+    explore.add_argument(
+        "model",
+        metavar="MODEL",
+        type=Path,
+        nargs="?",
+        help="a file that `train` saved (default: the lecture's example)",
+    )
+    _add_data_options(explore, target=False)
+    explore.add_argument(
+        "--row",
+        metavar="N",
+        type=_whole,
+        help="which row of the CSV file, or which held-out digit, from 1 (default: 1)",
+    )
+    explore.add_argument("--label", metavar="CLASS", help="the class of the row")
+    explore.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        default=Path(PAGE_NAME),
+        help=f"the page (default: {PAGE_NAME})",
+    )
+    _add_device_option(explore)
 
 
 def _add_data_options(group: Any, *, target: bool) -> None:
@@ -200,8 +260,8 @@ def _add_output_options(group: Any) -> None:
         metavar="DIR",
         type=Path,
         default=Path("trained"),
-        help=f"folder for {MODEL_NAME}, {FIGURE_NAME} and {CHECKPOINT_NAME} "
-        "(default: trained)",
+        help=f"folder for {MODEL_NAME}, {FIGURE_NAME}, {PAGE_NAME} and "
+        f"{CHECKPOINT_NAME} (default: trained)",
     )
     group.add_argument(
         "--resume",
@@ -219,6 +279,12 @@ def _add_output_options(group: Any) -> None:
         dest="figure",
         action="store_false",
         help="draw no picture (matplotlib is not needed then)",
+    )
+    group.add_argument(
+        "--no-page",
+        dest="page",
+        action="store_false",
+        help=f"write no {PAGE_NAME}, which shows {BATCH_ROWS} held-out rows as one batch",
     )
 
 

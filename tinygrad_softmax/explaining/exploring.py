@@ -63,7 +63,9 @@ def explore(loss: Tensor | Explanation, path: str | os.PathLike[str]) -> Path:
 
 def _explained(loss: Any) -> Explanation:
     if not isinstance(loss, Tensor):
-        more = "; mend: tg.explore(tg.explain(f, *args), path)" if callable(loss) else ""
+        more = (
+            "; mend: tg.explore(tg.explain(f, *args), path)" if callable(loss) else ""
+        )
         raise TypeError(
             f"explore: a {type(loss).__name__} was given; expected a tensor or what "
             f"tg.explain returns{more}"

@@ -148,7 +148,9 @@ class _Page:
         with np.errstate(all="ignore"):
             for fused, steps in pairs:
                 if fused is not None and steps is not None:
-                    apart = np.abs(_float64(fused) - _float64(steps).reshape(fused.shape))
+                    apart = np.abs(
+                        _float64(fused) - _float64(steps).reshape(fused.shape)
+                    )
                     worst = max(worst, float(np.max(apart, initial=0.0)))
         return worst if isfinite(worst) else None
 
@@ -192,8 +194,11 @@ class _Page:
         ]
         data["keeps"] = [
             # (the last array of a kind is freed when backward has passed this node)
-            [kept.name, kept.nbytes, kept.freed_at
-             and f"{prefix}{explanation.order[kept.freed_at - 1]}"]
+            [
+                kept.name,
+                kept.nbytes,
+                kept.freed_at and f"{prefix}{explanation.order[kept.freed_at - 1]}",
+            ]
             for kept in entry.keeps
             if kept.nbytes
         ]

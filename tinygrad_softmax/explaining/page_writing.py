@@ -19,7 +19,9 @@ from typing import Any
 
 PAGE = Path(__file__).parent / "page"
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+\.js)";\n', re.MULTILINE)
-_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const|let)\b)", re.MULTILINE)
+_EXPORT = re.compile(
+    r"^export (?=(?:async )?(?:function|class|const|let)\b)", re.MULTILINE
+)
 
 
 def page_html(data: dict[str, Any], title: str) -> str:
