@@ -59,7 +59,9 @@ def product(lab: Lab, tell: Any, dtype: str) -> Result:
             found = step.call(0)
             found = lab.theirs(found) if step.library == OURS else found
             expected = v[some].double() @ w.double()
-            check_same("the product", found[some], expected, TOLERANCE[dtype], "float64")
+            check_same(
+                "the product", found[some], expected, TOLERANCE[dtype], "float64"
+            )
         if dtype == "float32":
             steps[TF32] = Step(PYTORCH, lambda i: _with_tf32(lab.torch, v, w))
     return {"times": interleaved(lab.clock, steps), "flops": 2 * n**3}
@@ -77,7 +79,11 @@ def _with_tf32(torch: Any, v: Any, w: Any) -> None:
 ROWS = (
     *(Row(COPY, f"{mb} MB", partial(copy, megabytes=mb)) for mb in MEGABYTES),
     *(
-        Row("matrix product", f"{PRODUCT} x {PRODUCT} {dtype}", partial(product, dtype=dtype))
+        Row(
+            "matrix product",
+            f"{PRODUCT} x {PRODUCT} {dtype}",
+            partial(product, dtype=dtype),
+        )
         for dtype in ("float32", "float16", "bfloat16")
     ),
 )

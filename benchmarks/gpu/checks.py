@@ -19,7 +19,7 @@ PEER = {"float32": 1e-3, "float16": 0.1, "bfloat16": 0.1}
 BLOCK = 1 << 25  # elements
 
 
-class WrongNumbers(Exception):
+class WrongNumbersError(Exception):
     """What was computed is not what it should be, so it is not timed."""
 
 
@@ -43,7 +43,7 @@ class Distance:
 
     def check(self, what: str, of: str, tolerance: float) -> None:
         if not self.relative <= tolerance:  # nan is wrong too
-            raise WrongNumbers(
+            raise WrongNumbersError(
                 f"{what} is {self.relative:.3g} from {of}, relative to its norm; at "
                 f"most {tolerance:g} was expected"
             )
@@ -59,9 +59,9 @@ def row_blocks(x: Any) -> Iterator[slice]:
 def check_same(
     what: str, found: Any, expected: Any, tolerance: float, of: str = "PyTorch's"
 ) -> None:
-    """Raise WrongNumbers unless two PyTorch tensors are the same within it."""
+    """Raise WrongNumbersError unless two PyTorch tensors are the same within it."""
     if found.shape != expected.shape:
-        raise WrongNumbers(
+        raise WrongNumbersError(
             f"{what} has shape {tuple(found.shape)}, and {of} {tuple(expected.shape)}"
         )
     distance = Distance()

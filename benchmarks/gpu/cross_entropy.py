@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .checks import EXACT, PEER, Distance, WrongNumbers, check_same, row_blocks
+from .checks import EXACT, PEER, Distance, WrongNumbersError, check_same, row_blocks
 from .lab import Lab
 from .row import COMPILED, LIGER, OURS, PYTORCH, Result, Row, ratio, share
 from .timing import Step, interleaved
@@ -83,7 +83,9 @@ class Work:
         expected = self._check_gradient(gradient)
         apart = abs(loss.item() - expected)
         if not apart <= 1e-5 * abs(expected):
-            raise WrongNumbers(f"the loss is {loss.item()!r}, and float64's {expected!r}")
+            raise WrongNumbersError(
+                f"the loss is {loss.item()!r}, and float64's {expected!r}"
+            )
 
     def _check_gradient(self, gradient: Any) -> float:
         """Compare it with float64, block by block; return the loss in float64."""
@@ -110,7 +112,9 @@ class Work:
         if not self.with_grad:
             mine = ours.call(0)[0].item()
             if not math.isclose(loss.item(), mine, rel_tol=PEER[self.dtype]):
-                raise WrongNumbers(f"the loss is {mine}, and that of {peer} {loss.item()}")
+                raise WrongNumbersError(
+                    f"the loss is {mine}, and that of {peer} {loss.item()}"
+                )
             return
         mine = self.lab.theirs(ours.call(0)[1])
         check_same("the gradient", mine, gradient, PEER[self.dtype], f"that of {peer}")

@@ -50,7 +50,9 @@ class Lab:
 
     def size(self, *lengths: int) -> tuple[int, ...]:
         """The lengths, or small ones for a test."""
-        return tuple(min(n, 4 + i) for i, n in enumerate(lengths)) if self.toy else lengths
+        return (
+            tuple(min(n, 4 + i) for i, n in enumerate(lengths)) if self.toy else lengths
+        )
 
     def library(self, name: str) -> Any:
         return self.tg if name == OURS else self.torch
@@ -96,7 +98,7 @@ class Lab:
         return min(wanted, SETS), wanted > SETS
 
     def poison(self, *shapes: tuple[int, ...], dtype: Any) -> None:
-        """Leave nan in memory that the next arrays of these shapes are likely to get."""
+        """Leave nan in memory that arrays of these shapes are likely to get next."""
         for shape in shapes:
             waste = [self.cupy.empty(shape, dtype) for _ in range(2)]
             for each in waste:

@@ -35,7 +35,10 @@ def one_op(lab: Lab, tell: Any) -> Result:
     """x + 1, without a gradient."""
     array = lab.normal((LENGTH,))
     x = lab.tensor(OURS, array)
-    calls: dict[str, Callable[[], Any]] = {CUPY: lambda: array + 1.0, OURS: lambda: x + 1.0}
+    calls: dict[str, Callable[[], Any]] = {
+        CUPY: lambda: array + 1.0,
+        OURS: lambda: x + 1.0,
+    }
     if lab.torch is not None:
         y = lab.theirs(array)
         calls[PYTORCH] = lambda: y + 1.0

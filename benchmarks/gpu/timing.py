@@ -1,4 +1,4 @@
-"""Device times of calls, by events, with cold caches and a device that never starves."""
+"""Device times of calls, by events: with cold caches, and a device that never waits."""
 
 from __future__ import annotations
 

@@ -87,7 +87,9 @@ def _step(
 def _check(lab: Lab, arrays: list[Any], ours: Step, theirs: Step, exact: Step) -> None:
     """The change of the parameters after some steps, all of them as one array."""
     before = lab.torch.cat([lab.theirs(each).reshape(-1) for each in arrays])
-    found: list[Any] = [list(step.call(i)) for i in range(STEPS) for step in (ours, theirs, exact)]
+    found: list[Any] = [
+        list(step.call(i)) for i in range(STEPS) for step in (ours, theirs, exact)
+    ]
     mine, other, wide = found[-3:]
     flat = [lab.theirs(each).reshape(-1) for each in mine]
     change = lab.torch.cat(flat) - before
