@@ -8,7 +8,7 @@ from typing import Any
 from .checks import check_same
 from .lab import Lab
 from .row import CUPY, OURS, PYTORCH, Result, Row
-from .timing import Step, interleaved
+from .timing import Step
 
 COPY = "copy on the device"
 MEGABYTES = (64, 256, 1024)
@@ -42,7 +42,7 @@ def copy(lab: Lab, tell: Any, megabytes: int) -> Result:
             copied.fill_(float("nan"))
             step.call(0)
             check_same("the copy", copied, original, 0.0, "the original")
-    return {"times": interleaved(lab.clock, steps), "bytes": 8 * size}
+    return {"times": lab.timed(steps), "bytes": 8 * size}
 
 
 def product(lab: Lab, tell: Any, dtype: str) -> Result:
@@ -64,7 +64,7 @@ def product(lab: Lab, tell: Any, dtype: str) -> Result:
             )
         if dtype == "float32":
             steps[TF32] = Step(PYTORCH, lambda i: _with_tf32(lab.torch, v, w))
-    return {"times": interleaved(lab.clock, steps), "flops": 2 * n**3}
+    return {"times": lab.timed(steps), "flops": 2 * n**3}
 
 
 def _with_tf32(torch: Any, v: Any, w: Any) -> None:

@@ -44,13 +44,15 @@ class Worker:
             start_new_session=True,  # killed with all it has started
         )
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with contextlib.suppress(ValueError):  # a line that was cut off
-                self._answers.put(json.loads(line))
+        with self._process.stdout as lines:
+            for line in lines:
+                with contextlib.suppress(ValueError):  # a line that was cut off
+                    self._answers.put(json.loads(line))
         self._answers.put(None)
 
     def ask(self, name: str) -> None:
@@ -65,6 +67,10 @@ class Worker:
 
     def end(self) -> None:
         end_group(self._process)
+        self._listener.join()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # what was not read can't be flushed
+            self._process.stdin.close()
 
     def last_words(self) -> str:
         """How it ended, with the last line that it wrote to the log."""
@@ -91,10 +97,6 @@ def end_group(process: subprocess.Popen[Any]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
 
 
 class Conductor:
@@ -170,9 +172,9 @@ class Conductor:
 
         One that broke after its last row does not get ready any more and is replaced.
         """
-        if self._worker is not None and self._process == process:
-            if self._gets_ready(self._worker):
-                return True
+        known = self._worker if self._process == process else None
+        if known is not None and self._gets_ready(known):
+            return True
         self._stop()
         if self._vain.get(process, 0) >= VAIN_STARTS:
             return False

@@ -15,7 +15,7 @@ from typing import Any
 from .checks import EXACT, PEER, Distance, WrongNumbersError, check_same, row_blocks
 from .lab import Lab
 from .row import COMPILED, LIGER, OURS, PYTORCH, Result, Row, ratio, share
-from .timing import Step, interleaved
+from .timing import Step
 
 WORK = "cross-entropy, forward and backward"
 AGAINST_COMPILED = "cross-entropy, forward and backward, compiled peers"
@@ -150,8 +150,8 @@ def measure(
                 raise
             result["errors"][peer] = f"{type(error).__name__}: {error}"
         # What is known is kept, should the next peer never come back.
-        tell({**result, "times": interleaved(lab.clock, steps)})
-    return {**result, "times": interleaved(lab.clock, steps)}
+        tell({**result, "times": lab.timed(steps)})
+    return {**result, "times": lab.timed(steps)}
 
 
 def _compiled(lab: Lab) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from .checks import EXACT, PEER, WrongNumbersError, check_rows, check_same
 from .lab import Lab
 from .row import OURS, PYTORCH, Result, Row, ratio
-from .timing import Step, interleaved
+from .timing import Step
 
 DROPPED = 0.2
 
@@ -149,7 +149,7 @@ def measure(
     if lab.torch is not None:
         steps[PYTORCH] = work.step(PYTORCH)
     work.check(steps[OURS], steps.get(PYTORCH))
-    return {"times": interleaved(lab.clock, steps), "bytes": work.bytes}
+    return {"times": lab.timed(steps), "bytes": work.bytes}
 
 
 # -- the functions ---------------------------------------------------------------------

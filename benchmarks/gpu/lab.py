@@ -6,11 +6,11 @@ import contextlib
 import gc
 import importlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .row import BOTH, OURS, PYTORCH
-from .timing import Clock, CudaClock
+from .timing import Clock, CudaClock, Effort, Step, interleaved
 
 SETS = 64  # of buffers, at most; with small ones the cache is overwritten instead
 DRAWN = 1 << 24  # so many random numbers at a time
@@ -43,10 +43,13 @@ class Lab:
         self._clock, self._share = clock, share or _shared
         self._seed = 0
 
-    @property
-    def clock(self) -> Clock:
+    def timed(
+        self, steps: Mapping[str, Step], **effort: Any
+    ) -> dict[str, dict[str, float]]:
+        """Medians by library, for the result of a row; `effort`: changes of Effort."""
         assert self._clock is not None, "this process has one library only"
-        return self._clock
+        turns = {"turns": 1} if self.toy else {}
+        return interleaved(self._clock, steps, Effort(**turns, **effort))
 
     def size(self, *lengths: int) -> tuple[int, ...]:
         """The lengths, or small ones for a test."""
@@ -72,7 +75,8 @@ class Lab:
         return self._share(array)
 
     def dtype(self, name: str) -> Any:
-        return getattr(self.tg, name)
+        """The dtype for CuPy, also of bfloat16, which is ml_dtypes' own."""
+        return self.tg.zeros(0, dtype=name, device="cpu").dtype
 
     def normal(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
         """A CuPy array of standard normal numbers, other ones at each call."""

@@ -11,7 +11,7 @@ from typing import Any
 from .checks import check_same
 from .lab import Lab
 from .row import CUPY, OURS, PYTORCH, Result, Row
-from .timing import Step, interleaved
+from .timing import Step
 
 LENGTH = 1024
 
@@ -24,7 +24,7 @@ def _measured(lab: Lab, calls: dict[str, Callable[[], Any]], expected: Any) -> R
             found = found if name == PYTORCH else lab.theirs(found)
             check_same(f"the result of {name}", found.detach(), expected(), 1e-6)
     steps = {name: Step(name, lambda i, c=call: c()) for name, call in calls.items()}
-    return {"times": interleaved(lab.clock, steps)}
+    return {"times": lab.timed(steps)}
 
 
 def _array(found: Any) -> Any:

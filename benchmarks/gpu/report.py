@@ -44,8 +44,8 @@ def markdown(parts: Parts) -> str:
 def _notes(title: str) -> list[str]:
     if title == "Times of the device":
         return [
-            "Medians; in brackets ours divided by it, so that less is better. `host` is "
-            "how long our call keeps the host."
+            "Medians; in brackets ours divided by it, so less is better. `host` is how "
+            "long our call keeps the host."
         ]
     return []
 
@@ -96,7 +96,7 @@ def _red(rows: list[Any]) -> list[Line]:
 
 
 def _peers(rows: list[Any]) -> list[Line]:
-    """A peer that could not be measured is no fault of the row; it is told all the same."""
+    """A peer that could not be measured; that is no fault of the row's."""
     return [
         (row["work"], row["case"], f"{peer} not measured", why)
         for row in rows
@@ -122,7 +122,7 @@ def _tests(rows: list[Any]) -> list[Line]:
 
 
 def copy_rate(rows: list[Any]) -> float | None:
-    """Bytes/s of the fastest copy, bytes read and written; None if none was measured."""
+    """Bytes/s of the fastest copy, read and written; None if none was measured."""
     rates = [
         row["bytes"] / time["device"]
         for row in rows

@@ -16,7 +16,7 @@ import numpy as np
 from .checks import WrongNumbersError, check_same
 from .lab import Lab, peak_of_ours, peak_of_theirs
 from .row import OURS, PYTORCH, Result, Row
-from .timing import Effort, Step, interleaved
+from .timing import Step
 
 LR = 1e-5  # so small that the last step computes with the same numbers as the first
 TOLERANCE = 1e-4
@@ -139,7 +139,7 @@ def measure(
     first = {name: step.call(0) for name, step in steps.items()}
     if lab.torch is not None:
         _check(lab, first, mine, twin)
-    return {"times": interleaved(lab.clock, steps, Effort(seconds=1.0, together=5))}
+    return {"times": lab.timed(steps, seconds=1.0, together=5)}
 
 
 def _check(lab: Lab, losses: dict[str, Any], mine: Any, twin: Any) -> None:

@@ -120,15 +120,19 @@ def interleaved(
     plans = {name: _plan(clock, step, effort) for name, step in steps.items()}
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     position = dict.fromkeys(steps, 0)
-    for turn in range(effort.turns):
-        gc.collect()
-        for name in list(steps) if turn % 2 else reversed(list(steps)):
-            count, lead = plans[name]
-            for _ in range(count):
-                samples[name].append(
-                    clock.sample(steps[name], position[name], effort.together, lead)
-                )
-                position[name] += effort.together
+    gc.collect()
+    gc.disable()
+    try:
+        for turn in range(effort.turns):
+            for name in list(steps) if turn % 2 else reversed(list(steps)):
+                count, lead = plans[name]
+                for _ in range(count):
+                    samples[name].append(
+                        clock.sample(steps[name], position[name], effort.together, lead)
+                    )
+                    position[name] += effort.together
+    finally:
+        gc.enable()
     return {name: _summary(found, effort) for name, found in samples.items()}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from .checks import check_same
 from .lab import Lab
 from .row import OURS, PYTORCH, Result, Row, ratio
-from .timing import Step, interleaved
+from .timing import Step
 
 TENSORS = 100
 STEPS = 3  # before the parameters are compared
@@ -53,7 +53,7 @@ def measure(
     _, cold = lab.sets(16 * size)
     cold = cold or 16 * size < 4 * lab.cache
     steps = {k: Step(k, step.call, cold) for k, step in steps.items()}
-    return {"times": interleaved(lab.clock, steps), "bytes": 4 * moves * size}
+    return {"times": lab.timed(steps), "bytes": 4 * moves * size}
 
 
 def _step(

@@ -59,6 +59,7 @@ def serve(rows: Callable[[], Iterable[Row]], make_lab: Callable[[], Any]) -> Non
         if not healthy:
             return
         lab.tidy()
+        send(wire, {"ready": True})
 
 
 def measured(row: Row, lab: Any, wire: IO[str]) -> dict[str, Any]:
