@@ -6,6 +6,7 @@ alone, over the strict double of CuPy. No result of it is a result on a GPU.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import signal
@@ -215,6 +216,10 @@ def fake_python(folder, text):
     return str(path)
 
 
+def test_an_old_python_can_read_the_script():
+    ast.parse((ROOT / "scripts" / "gpu").read_text("utf-8"), feature_version=(3, 6))
+
+
 def test_a_python_without_cupy(tmp_path):
     why = "ModuleNotFoundError: No module named 'cupy'"
     python = fake_python(tmp_path / "bin", f'echo "{why}" >&2; exit 1')
@@ -299,6 +304,8 @@ def test_parts_are_merged(tmp_path):
         store.begin(name, fakes.CONDITIONS)
         store.put(name, {**ok, "work": name})
         store.end(name, 1.0)
+    # An interruption may put a row for a second time.
+    store.put("kernels", {**ok, "work": "kernels", "state": "not run"})
     again = Store(tmp_path / "new" / "folder")
     assert {k: [r["work"] for r in v["rows"]] for k, v in again.parts.items()} == {
         "kernels": ["kernels"],
@@ -383,7 +390,7 @@ def run_suite(tmp_path, monkeypatch, source, seconds, *options):
     pytest_run = [sys.executable, "-m", "pytest", "-p", "benchmarks.gpu.outcomes"]
     suite.run(
         [*pytest_run, *plain, *options, str(tmp_path / "test_sample.py")],
-        rows.append,
+        lambda found: rows.__setitem__(slice(None), found),
         seconds,
         tmp_path / "log",
         ROOT,
@@ -422,8 +429,12 @@ time.sleep(600)
 
 def test_the_suite_that_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "SUMMARY", 0.5)
-    rows, command = [], [sys.executable, "-S", "-c", HANGING]
-    suite.run(command, rows.append, 2.0, tmp_path / "log", ROOT)
+    monkeypatch.setattr(suite, "INTERVAL", 0.2)
+    kept, command = [], [sys.executable, "-S", "-c", HANGING]
+    suite.run(command, kept.append, 2.0, tmp_path / "log", ROOT)
+    assert kept[-2][0]["error"] == "it is under way"  # so a kill loses little
+    assert kept[-2][0]["counts"] == kept[-1][0]["counts"]
+    rows = kept[-1]
     assert [row["state"] for row in rows] == ["not run", "failed"]
     assert rows[0]["error"] == "it was ended after 2 s, its limit"
     assert rows[0]["counts"] == {"passed": 1, "failed": 1, "not run": 1}

@@ -114,8 +114,7 @@ def run_part(part: str, found: dict[str, Any], store: Store, latest: float) -> N
 
     def put(result: dict[str, Any]) -> None:
         store.put(part, result)
-        shown = ": ".join(filter(None, (result["state"], clean(result["error"]))))
-        print(f"{part}, {result['work']}, {result['case']}: {shown}", flush=True)
+        say(part, result)
 
     try:
         with temporary_log(store.folder / f"{part}.log") as log:
@@ -123,12 +122,20 @@ def run_part(part: str, found: dict[str, Any], store: Store, latest: float) -> N
                 script = ROOT / "scripts" / "test"
                 command = suite.command(sys.executable, script, found["spread"])
                 seconds = deadline - time.monotonic()
-                suite.run(command, put, seconds, Path(log.name), ROOT)
+                keep = partial(store.replace, part)
+                suite.run(command, keep, seconds, Path(log.name), ROOT)
+                for result in store.parts[part]["rows"]:
+                    say(part, result)
             else:
                 worker = partial(worker_command, part)
                 Conductor(worker, put, deadline, log, ROOT).run(rows.ROWS[part])
     finally:
         store.end(part, time.monotonic() - begin)
+
+
+def say(part: str, result: dict[str, Any]) -> None:
+    shown = ": ".join(filter(None, (result["state"], clean(result["error"]))))
+    print(f"{part}, {result['work']}, {result['case']}: {shown}", flush=True)
 
 
 def worker_command(part: str, process: str) -> list[str]:

@@ -67,7 +67,7 @@ class Worker:
 
     def end(self) -> None:
         end_group(self._process)
-        self._listener.join()
+        self._listener.join(1.0)  # what it has started may still hold the pipe
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # what was not read can't be flushed
             self._process.stdin.close()

@@ -14,7 +14,7 @@ from typing import Any
 
 from .checks import EXACT, PEER, Distance, WrongNumbersError, check_same, row_blocks
 from .lab import Lab
-from .row import COMPILED, LIGER, OURS, PYTORCH, Result, Row, ratio, share
+from .row import COMPILED, LIGER, OURS, PYTORCH, Result, Row, one_line, ratio, share
 from .timing import Step
 
 WORK = "cross-entropy, forward and backward"
@@ -73,8 +73,8 @@ class Work:
         return Step(PYTORCH if name == PYTORCH else OURS, call, self.cold)
 
     def check_ours(self, step: Step) -> None:
-        lab, shape = self.lab, self.logits[0].shape
-        lab.poison(shape, dtype=self.logits[0].dtype)
+        lab = self.lab
+        lab.poison(self.logits[0].nbytes)
         loss, gradient = step.call(0)
         if lab.torch is None:
             return
@@ -140,6 +140,7 @@ def measure(
     if lab.torch is not None:
         peers = {COMPILED: partial(_compiled, lab), LIGER: _liger}
         peers = peers if compiled else {PYTORCH: lambda: None}
+    times = None
     for peer, function in peers.items():
         try:
             step = work.step(peer, function())
@@ -148,10 +149,11 @@ def measure(
         except Exception as error:
             if not lab.healthy():
                 raise
-            result["errors"][peer] = f"{type(error).__name__}: {error}"
+            result["errors"][peer] = one_line(error)
         # What is known is kept, should the next peer never come back.
-        tell({**result, "times": lab.timed(steps)})
-    return {**result, "times": lab.timed(steps)}
+        times = lab.timed(steps)
+        tell({**result, "times": times})
+    return {**result, "times": times or lab.timed(steps)}
 
 
 def _compiled(lab: Lab) -> Callable[..., Any]:

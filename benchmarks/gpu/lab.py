@@ -101,12 +101,12 @@ class Lab:
         wanted = math.ceil(4 * self.cache / max(1, size))
         return min(wanted, SETS), wanted > SETS
 
-    def poison(self, *shapes: tuple[int, ...], dtype: Any) -> None:
-        """Leave nan in memory that arrays of these shapes are likely to get next."""
-        for shape in shapes:
-            waste = [self.cupy.empty(shape, dtype) for _ in range(2)]
+    def poison(self, *sizes: int) -> None:
+        """Leave nan (all bits set) in memory that arrays of so many bytes get next."""
+        for size in sizes:
+            waste = [self.cupy.empty(size, "uint8") for _ in range(2)]
             for each in waste:
-                each.fill(math.nan)
+                each.fill(255)
 
     def tidy(self) -> None:
         """Give the memory of the last row back."""
@@ -153,7 +153,8 @@ def cuda_lab(process: str) -> Lab:
     if process in (BOTH, OURS):
         cupy = importlib.import_module("cupy")
         tg = importlib.import_module("tinygrad_softmax")
-        cache = cupy.cuda.Device().attributes["L2CacheSize"]
+        number = cupy.cuda.Device().id
+        cache = cupy.cuda.runtime.getDeviceProperties(number)["l2CacheSize"]
         tg.manual_seed(0)
         if process == BOTH:
             clock = CudaClock(cupy, torch, cache)

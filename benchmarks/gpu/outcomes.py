@@ -40,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 class Outcomes:
     def __init__(self, config: pytest.Config) -> None:
+        self._config = config
         self._in_worker = hasattr(config, "workerinput")
         self._file = os.environ.get(VARIABLE)
         self._failed: set[str] = set()
@@ -75,7 +76,8 @@ class Outcomes:
             self._write(self._line(report.nodeid, "failed", error))
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        if not self._spoilt:
+        spreads = self._config.pluginmanager.hasplugin("dsession")  # runs none itself
+        if not self._spoilt or spreads:
             return
         if self._in_worker:
             time.sleep(0.2)  # its reports are on their way

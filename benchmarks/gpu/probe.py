@@ -74,8 +74,8 @@ def conditions() -> dict[str, Any]:
         "device": {
             "name": name.decode() if isinstance(name, bytes) else str(name),
             "capability": f"{capability[:-1]}.{capability[-1]}",
-            "multiprocessors": device.attributes["MultiProcessorCount"],
-            "l2": device.attributes["L2CacheSize"],
+            "multiprocessors": properties["multiProcessorCount"],
+            "l2": properties["l2CacheSize"],
             "memory": properties["totalGlobalMem"],
         },
         "versions": versions,

@@ -26,6 +26,11 @@ BOTH = "both libraries"  # in one process, in turns
 Result = dict[str, Any]
 
 
+def one_line(error: BaseException) -> str:
+    """Its type and the beginning of its text."""
+    return f"{type(error).__name__}: " + " ".join(str(error).split())[:500]
+
+
 def share(limit: float) -> dict[str, Any]:
     """Ours moves at least `limit` of the bytes/s of the measured copy."""
     return {"kind": "share", "limit": limit}

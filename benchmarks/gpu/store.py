@@ -39,6 +39,15 @@ def _home() -> str:
         return ""
 
 
+def _cleaned(result: dict[str, Any]) -> dict[str, Any]:
+    peers = {k: clean(text) for k, text in result.get("errors", {}).items()}
+    return {
+        **result,
+        "error": clean(result["error"]),
+        **({"errors": peers} if peers else {}),
+    }
+
+
 class Store:
     """What a folder holds. `begin` a part, `put` its rows, `end` it."""
 
@@ -65,7 +74,16 @@ class Store:
         self.write()
 
     def put(self, part: str, result: dict[str, Any]) -> None:
-        self.parts[part]["rows"].append({**result, "error": clean(result["error"])})
+        """Add a row. One that is there is not taken back by a `not run`."""
+        rows, name = self.parts[part]["rows"], (result["work"], result["case"])
+        known = any((row["work"], row["case"]) == name for row in rows)
+        if not (known and result["state"] == "not run"):
+            rows.append(_cleaned(result))
+            self.write()
+
+    def replace(self, part: str, results: list[dict[str, Any]]) -> None:
+        """All rows of a part, instead of those that were there."""
+        self.parts[part]["rows"] = [_cleaned(result) for result in results]
         self.write()
 
     def end(self, part: str, seconds: float) -> None:

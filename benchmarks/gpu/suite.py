@@ -21,6 +21,7 @@ from .conductor import end_group
 from .row import Row
 
 VARIABLE = "GPU_REPORT_OUTCOMES"  # the file that outcomes.py writes to
+INTERVAL = 5.0  # seconds between two times that what is known is kept
 SUMMARY = 4.0  # seconds to sum up, once told to end
 PROCESSES = 8
 
@@ -37,30 +38,38 @@ def command(python: str, script: Path, spread: bool) -> list[str]:
 
 def run(
     command: Sequence[str],
-    put: Callable[[dict[str, Any]], None],
+    keep: Callable[[list[dict[str, Any]]], None],
     seconds: float,
     log: Path,
     folder: Path,
 ) -> None:
-    """Put a row for each test that failed, and one for all of them.
+    """Make a row for each test that failed, and one for all of them.
 
+    keep: gets all rows so far, every few seconds and in the end.
     seconds: the limit. log: gets what pytest prints.
     """
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         outcomes = Path(temporary) / "outcomes"
         ended = "interrupted"
+
+        def tell(state: str) -> None:
+            keep(results(outcomes, state, time.monotonic() - begin))
+
         try:
             with open(log, "w", encoding="utf-8") as output:
-                ended = _ended(command, output, seconds, outcomes, folder)
+                ended = _ended(command, output, seconds, outcomes, folder, tell)
         finally:
-            took = time.monotonic() - begin
-            for row in results(outcomes, ended, took):
-                put(row)
+            tell(ended)
 
 
 def _ended(
-    command: Sequence[str], output: Any, seconds: float, outcomes: Path, folder: Path
+    command: Sequence[str],
+    output: Any,
+    seconds: float,
+    outcomes: Path,
+    folder: Path,
+    tell: Callable[[str], None],
 ) -> str:
     """Run it; say why it did not end well, or nothing."""
     environment = {**os.environ, VARIABLE: str(outcomes), "PYTHONUNBUFFERED": "1"}
@@ -73,10 +82,13 @@ def _ended(
         env=environment,
         start_new_session=True,
     )
+    end = time.monotonic() + max(0.0, seconds - SUMMARY)
     try:
-        status = process.wait(max(0.0, seconds - SUMMARY))
-        return "" if status in (0, 1) else f"it ended with exit status {status}"
-    except subprocess.TimeoutExpired:
+        while (left := end - time.monotonic()) > 0.0:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = process.wait(min(left, INTERVAL))
+                return "" if status in (0, 1) else f"it ended with exit status {status}"
+            tell("it is under way")
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any
 
-from .row import Row
+from .row import Row, one_line
 
 
 def main(arguments: list[str]) -> None:
@@ -74,10 +74,6 @@ def measured(row: Row, lab: Any, wire: IO[str]) -> dict[str, Any]:
             "state": state.get(type(error).__name__, "failed"),
             "error": one_line(error),
         }
-
-
-def one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: " + " ".join(str(error).split())[:500]
 
 
 def send(wire: IO[str], message: Mapping[str, Any]) -> None:
