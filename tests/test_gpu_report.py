@@ -193,6 +193,45 @@ def test_a_signal_ends_it_with_all_that_was_measured(tmp_path, number, status):
     assert "| row for ever | hangs | **not run** | interrupted |" in printed
 
 
+def test_all_parts_in_turn(tmp_path, monkeypatch, capsys):
+    tests = [sys.executable, "-S", "-c", HANGING.replace("600", "0")]
+    monkeypatch.setattr(
+        program, "probe", lambda parts: {**fakes.CONDITIONS, "spread": 1}
+    )
+    monkeypatch.setattr(program, "worker_command", lambda part, process: fakes.WORKER)
+    monkeypatch.setattr(program.suite, "command", lambda *rest: tests)
+    chosen = {"kernels": fakes.ROWS[:3], "steps": fakes.ROWS[5:6]}
+    monkeypatch.setattr(program.rows, "ROWS", chosen)
+    assert program.main([str(tmp_path)]) == 1  # a row is red
+    saved = json.loads((tmp_path / "gpu.json").read_text("utf-8"))["parts"]
+    states = {k: [row["state"] for row in part["rows"]] for k, part in saved.items()}
+    assert states == {
+        "kernels": ["ok", "ok", "failed"],
+        "steps": ["died"],
+        "tests": ["not run", "failed"],
+    }
+    assert saved["tests"]["rows"][0]["error"] == "1 tests did not run"
+    assert saved["kernels"]["rows"][2]["error"].endswith("a path: benchmarks")
+    assert all(part["seconds"] is not None for part in saved.values())
+    log = (tmp_path / "kernels.log").read_text("utf-8")
+    assert "ValueError: two lines" in log
+    assert str(ROOT) not in log
+    assert capsys.readouterr().out.endswith((tmp_path / "gpu.md").read_text("utf-8"))
+
+
+def test_a_fault_of_the_report_is_red_too(tmp_path, monkeypatch, capsys):
+    def broken(*rest):
+        raise OSError("no more files")
+
+    monkeypatch.setattr(program, "probe", lambda parts: fakes.CONDITIONS)
+    monkeypatch.setattr(program, "Conductor", broken)
+    assert program.main([str(tmp_path), "--part", "steps"]) == 1
+    captured = capsys.readouterr()
+    row = "| steps | the report itself | **failed** | OSError: no more files |"
+    assert row in captured.out
+    assert "Traceback" in captured.err
+
+
 # -- where nothing can be measured -----------------------------------------------------
 
 
@@ -356,7 +395,7 @@ def test_the_tables_of_known_numbers():
         "7 rows, 2 of them red. 5 goals: 2 met, 1 missed, 2 not measured.",
         "| tests | the suite on cuda | **not run** | it was ended |",
         "| softmax | red | **wrong** | nan \\| nan |",
-        "| gelu | slow | torch.compile not measured | no cc |",
+        "| gelu | slow | torch.compile | no cc |",
         "| the suite on cuda | 7 | 1 | 2 | 220 |",
         "| cross-entropy | big | at least 85% of the copy | 90.0% | met |",
         "| cross-entropy | big | at least 3 x as fast as PyTorch | 0.250 x | met |",

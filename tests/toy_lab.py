@@ -62,6 +62,7 @@ def toy_torch() -> SimpleNamespace:
     import torch
 
     toy = SimpleNamespace(**vars(torch))
+    toy.compiler = SimpleNamespace(reset=lambda: None)
     toy.compile = lambda function, **options: function
     toy.cuda = SimpleNamespace(
         reset_peak_memory_stats=lambda: None,

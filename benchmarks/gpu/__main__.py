@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 
 from . import rows, suite
 from .conductor import Conductor
+from .row import Row, one_line
 from .store import ROOT, NotAReportError, Store, clean
 
 TOTAL = 460.0  # seconds: eight minutes, less what starting takes
@@ -48,7 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
     with signals_raise():
         try:
             for part in parts:
-                run_part(part, found, store, begin + TOTAL)
+                try:
+                    run_part(part, found, store, begin + TOTAL)
+                except Exception as error:  # of this program; the next part may go on
+                    traceback.print_exc()
+                    broken = Row(part, "the report itself", suite.never)
+                    store.put(part, broken.result("failed", one_line(error)))
         except (KeyboardInterrupt, EndedError) as error:
             status = 130 if isinstance(error, KeyboardInterrupt) else 143
     begun = [part for part in parts if part in store.parts]
@@ -146,8 +153,9 @@ def worker_command(part: str, process: str) -> list[str]:
 def temporary_log(path: Path) -> Iterator[Any]:
     """A file that is cleaned of the machine's paths and name on its way to `path`."""
     descriptor, name = tempfile.mkstemp()
+    os.close(descriptor)
     try:
-        with open(descriptor, "w+", encoding="utf-8") as file:
+        with open(name, "w", encoding="utf-8") as file:
             yield file
     finally:
         text = Path(name).read_text("utf-8", "replace")

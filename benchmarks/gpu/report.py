@@ -24,7 +24,8 @@ def markdown(parts: Parts) -> str:
     goals = list(judged(rows, copied))
     page = [_title(parts), _conditions(parts), _summary(rows, red, goals)]
     blocks = (
-        ("Red rows", ("work", "case", "state", "why"), [*_red(red), *_peers(rows)]),
+        ("Red rows", ("work", "case", "state", "why"), _red(red)),
+        ("Peers that failed", ("work", "case", "peer", "why"), _peers(rows)),
         ("Tests", ("what ran", "passed", "failed", "not run", "seconds"), _tests(rows)),
         ("Goals", ("work", "case", "goal", "measured", ""), [g[:5] for g in goals]),
         ("Ceilings", ("work", "case", "by", "reached"), list(_ceilings(rows))),
@@ -96,9 +97,9 @@ def _red(rows: list[Any]) -> list[Line]:
 
 
 def _peers(rows: list[Any]) -> list[Line]:
-    """A peer that could not be measured; that is no fault of the row's."""
+    """A peer that could not be measured is no fault of the row's."""
     return [
-        (row["work"], row["case"], f"{peer} not measured", why)
+        (row["work"], row["case"], peer, why)
         for row in rows
         for peer, why in row.get("errors", {}).items()
     ]

@@ -14,7 +14,7 @@ from toy_lab import toy_lab, toy_torch
 
 import tinygrad_softmax as tg
 from benchmarks.gpu import ceilings, checks, cross_entropy, functions, steps, updates
-from benchmarks.gpu.row import COMPILED, LIGER, OURS, PYTORCH
+from benchmarks.gpu.row import COMPILED, OURS, PYTORCH
 from benchmarks.gpu.rows import ROWS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -43,7 +43,7 @@ def test_a_row_measures_both_libraries(row, lab):
         return
     peer = COMPILED if row.work == cross_entropy.AGAINST_COMPILED else PYTORCH
     assert peer in result["times"]
-    assert set(result.get("errors", {})) <= {LIGER}  # it is not installed here
+    assert not result.get("errors")
     assert all(time["device"] > 0.0 for time in result["times"].values())
     assert row.work == ceilings.COPY or OURS in result["times"]
 
