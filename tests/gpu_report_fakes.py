@@ -116,6 +116,15 @@ ROWS = [
 ]
 
 
+# In place of pytest: it tells of two tests, is cut off in the third, and hangs.
+HANGING = """
+import json, os, time
+with open(os.environ["GPU_REPORT_OUTCOMES"], "w") as file:
+    file.write('{"tests": 3}\\n{"test": "a", "outcome": "passed", "error": ""}\\n')
+    file.write('{"test": "b", "outcome": "failed", "error": "E"}\\n{"test": "c", "ou')
+time.sleep(600)
+"""
+
 FOREVER = Row("row for ever", "hangs", hangs)
 
 

@@ -60,13 +60,14 @@ class Work:
         ts = [self.lab.tensor(name, t) for t in self.labels]
         if library == LIGER:  # it writes the gradient over the logits
             xs = [x.detach().clone().requires_grad_(self.with_grad) for x in xs]
-        function = function or self.lab.library(name).nn.functional.cross_entropy
+        usual = self.lab.library(name).nn.functional.cross_entropy
+        chosen = usual if function is None else function
         reduction = sums(self.dtype)
 
         def call(i: int) -> Any:
             x, target = xs[i % self.count], ts[i % self.count]
             x.grad = None
-            loss = function(x, target, reduction=reduction)
+            loss = chosen(x, target, reduction=reduction)
             if self.with_grad:
                 loss.backward()
             return loss, x.grad

@@ -87,7 +87,7 @@ def _summary(rows: list[Any], red: list[Any], goals: list[Line]) -> str:
 
 
 def _red(rows: list[Any]) -> list[Line]:
-    lines = [
+    lines: list[Line] = [
         (row["work"], row["case"], f"**{row['state']}**", row["error"])
         for row in rows[:SHOWN]
     ]

@@ -66,11 +66,11 @@ def mlp(lab: Lab, rows: int, hidden: int, layers: int) -> Model:
 
 
 def cnn(lab: Lab, rows: int, channels: tuple[int, int]) -> Model:
-    (rows,), channels = lab.size(rows), lab.size(*channels)
+    (rows,), (first, second) = lab.size(rows), lab.size(*channels)
     size = 8 if lab.toy else 28
     return Model(
-        lambda: _models().example("cnn").CNN(size, channels),
-        lambda: _models().cnn_twin(size, channels),
+        lambda: _models().example("cnn").CNN(size, (first, second)),
+        lambda: _models().cnn_twin(size, (first, second)),
         lambda random: (
             random.standard_normal((rows, 1, size, size), np.float32),
             random.integers(0, 10, rows),
@@ -130,6 +130,7 @@ def measure(
     x, labels = model.batch(np.random.default_rng(0))
     mine = model.ours().to(lab.device)
     steps = {}
+    twin = None
     if lab.torch is not None:
         weights = {k: lab.torch.tensor(p.numpy()) for k, p in mine.state_dict().items()}
         twin = model.theirs().to(lab.torch_device)
@@ -137,7 +138,7 @@ def measure(
         steps[PYTORCH] = training_step(lab, PYTORCH, twin, x, labels)
     steps = {OURS: training_step(lab, OURS, mine, x, labels), **steps}
     first = {name: step.call(0) for name, step in steps.items()}
-    if lab.torch is not None:
+    if twin is not None:
         _check(lab, first, mine, twin)
     return {"times": lab.timed(steps, seconds=1.0, together=5)}
 
@@ -153,8 +154,10 @@ def _check(lab: Lab, losses: dict[str, Any], mine: Any, twin: Any) -> None:
         raise WrongNumbersError(f"the loss is {ours}, and PyTorch's {theirs}")
     named = dict(twin.named_parameters())
     pairs = [(lab.theirs(p.grad), named[k].grad) for k, p in mine.named_parameters()]
-    flat = [lab.torch.cat([each.reshape(-1) for each in part]) for part in zip(*pairs)]
-    check_same("the gradient of all parameters", *flat, TOLERANCE)
+    found, expected = (
+        lab.torch.cat([each.reshape(-1) for each in part]) for part in zip(*pairs)
+    )
+    check_same("the gradient of all parameters", found, expected, TOLERANCE)
 
 
 def memory(
@@ -171,10 +174,10 @@ def memory(
         build, device = model.theirs, lab.torch_device
     with watch as peak:
         step = training_step(lab, library, build().to(device), x, labels)
-        for i in range(MEMORY_STEPS):
-            loss = step.call(i)
-        loss.item()
+        losses = [step.call(i).item() for i in range(MEMORY_STEPS)]
         found = peak()
+    if not all(loss == loss for loss in losses):
+        raise WrongNumbersError("the loss is nan")
     return {"peak": {library: found["used"]}, "held": {library: found["held"]}}
 
 
