@@ -72,7 +72,9 @@ def _ended(
     tell: Callable[[str], None],
 ) -> str:
     """Run it; say why it did not end well, or nothing."""
-    environment = {**os.environ, VARIABLE: str(outcomes), "PYTHONUNBUFFERED": "1"}
+    # More threads of BLAS in each of several processes wait for one another.
+    one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+    environment = {**os.environ, **one, VARIABLE: str(outcomes)}
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
