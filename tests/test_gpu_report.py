@@ -27,6 +27,7 @@ from benchmarks.gpu.row import PYTORCH, ratio
 from benchmarks.gpu.rows import ROWS
 
 ROOT = Path(__file__).resolve().parent.parent
+LOADING = 20.0  # seconds that a worker is given to get ready
 ALONE = [row for part in ROWS.values() for row in part if row.process != PYTORCH]
 
 
@@ -86,14 +87,16 @@ def conducted(tmp_path, rows, seconds=60.0, command=None, put=None):
     with open(tmp_path / "log", "w", encoding="utf-8") as log:
         deadline = time.monotonic() + seconds
         conductor = Conductor(
-            command, put or put_rows.append, deadline, log, ROOT, loading=20.0
+            command, put or put_rows.append, deadline, log, ROOT, loading=LOADING
         )
         conductor.run(rows)
     return put_rows
 
 
 def test_what_fails_is_red_and_the_rest_goes_on(tmp_path):
+    begin = time.monotonic()
     found = conducted(tmp_path, fakes.ROWS)
+    assert time.monotonic() - begin < LOADING  # the one that hung was not waited for
     assert [(row["case"], row["state"]) for row in found] == [
         ("fine", "ok"),
         ("prints", "ok"),
