@@ -51,6 +51,53 @@ def _lanes(columns: int, itemsize: int, held: tuple[int, ...]) -> tuple[int, int
     return WIDEST, 0
 
 
+SUMMING = 256  # threads of a block that adds up its rows
+FILLED, PLENTY = 132, 528  # blocks that are wanted at least, and enough: a device's
+# multiprocessors, and four times so many (of an H100 or H200; but the digits must not
+# depend on the device, so these are constants)
+PARTS = 1056  # blocks that add up columns
+
+
+def summed_rows(n: int, columns: int, itemsize: int, held: tuple[int, ...]) -> Launch:
+    """`rows` for a kernel whose blocks also add up their rows: few blocks with many
+    rows each. Where no block can hold a row, held is 0.
+
+    >>> summed_rows(100_000, 1024, 4, (32,))
+    Launch(grid=(528,), block=(128, 2), held=32)
+    >>> summed_rows(300, 1024, 4, (32,))
+    Launch(grid=(132,), block=(128, 2), held=32)
+    """
+    lanes, kept = 8, held[0]
+    while columns * itemsize > lanes * kept and lanes < WIDEST:
+        lanes *= 2
+    fitting = [each for each in held if columns * itemsize <= lanes * each]
+    together = max(1, SUMMING // lanes)
+    groups = -(-n // together)
+    blocks = max(min(groups, FILLED), min(-(-groups // 4), PLENTY))
+    return Launch((blocks,), (lanes, together), fitting[0] if fitting else 0)
+
+
+class Columns(NamedTuple):
+    """Blocks, threads of a block, and the rows of (n, columns) that a block adds up."""
+
+    grid: tuple[int, int]
+    block: tuple[int, ...]
+    rows: int
+
+
+def columns_summed(n: int, columns: int, vector: int) -> Columns:
+    """How a kernel that adds up the columns of (n, columns) is launched: a thread for
+    every `vector` columns, and blocks beside each other for parts of the rows.
+
+    >>> columns_summed(1000, 10_000, 4)
+    Columns(grid=(10, 63), block=(256,), rows=16)
+    """
+    tiles = -(-columns // (vector * SUMMING))
+    parts = min(-(-PARTS // tiles), -(-n // 16))
+    rows = -(-n // parts)
+    return Columns((tiles, -(-n // rows)), (SUMMING,), rows)
+
+
 def flat(n: int, per_thread: int, threads: int = 256) -> Launch:
     """How a kernel over n elements is launched: blocks of threads that each do
     `per_thread` elements, and go on by the size of the grid if that is too few.

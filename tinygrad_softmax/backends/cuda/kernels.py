@@ -41,6 +41,7 @@ class Source:
     macros: the sets of macros that its launcher uses.
     wide_loads, wide_stores: the kernels that read and write 16 bytes at a time where
         the macro WIDE is 1; the tests look for it in the machine code.
+    headers: what several files share, put before this one.
     """
 
     file: str
@@ -48,6 +49,7 @@ class Source:
     macros: tuple[Mapping[str, int], ...] = ({},)
     wide_loads: frozenset[str] = frozenset()
     wide_stores: frozenset[str] = frozenset()
+    headers: tuple[str, ...] = ()
 
     def variants(self) -> Iterator[tuple[str, Mapping[str, int]]]:
         """Every (dtype, macros) that the file is compiled with."""
@@ -84,6 +86,35 @@ SOURCES = {
             wide_loads=frozenset({"softmax_vjp", "log_softmax_vjp"}),
             wide_stores=frozenset({"softmax_vjp", "log_softmax_vjp"}),
         ),
+        Source(
+            "norms.cu",
+            macros=product(WIDE=(0,), HELD=(0, 32, 64))
+            + product(WIDE=(1,), HELD=(0, 32, 64, 128)),
+            wide_loads=frozenset({"layer_norm", "rms_norm"}),
+            wide_stores=frozenset({"layer_norm", "rms_norm"}),
+            headers=("norms.cuh",),
+        ),
+        Source(
+            "norms_vjp.cu",
+            macros=product(WIDE=(0, 1), HELD=(32,)),
+            wide_loads=frozenset({"layer_norm_vjp", "rms_norm_vjp"}),
+            wide_stores=frozenset({"layer_norm_vjp", "rms_norm_vjp"}),
+            headers=("norms.cuh", "norms_vjp.cuh"),
+        ),
+        Source(
+            "norms_dx.cu",
+            macros=product(WIDE=(0,), HELD=(0, 32))
+            + product(WIDE=(1,), HELD=(0, 32, 64)),
+            wide_loads=frozenset({"layer_norm_dx", "rms_norm_dx"}),
+            wide_stores=frozenset({"layer_norm_dx", "rms_norm_dx"}),
+            headers=("norms.cuh", "norms_vjp.cuh"),
+        ),
+        Source(
+            "norms_columns.cu",
+            macros=product(WIDE=(0, 1)),
+            wide_loads=frozenset({"column_partials"}),
+            headers=("norms.cuh",),
+        ),
     )
 }
 
@@ -99,11 +130,11 @@ def read(file: str) -> str:
 
 
 def code(file: str) -> str:
-    """common.cuh and a source in one text; errors name the file and its line.
+    """common.cuh, a source's headers and it, in one text; errors name file and line.
 
-    Without a source, only the former: what a test puts its own kernels behind.
+    Without a source, only the first: what a test puts its own kernels behind.
     """
-    names = ("common.cuh", file) if file else ("common.cuh",)
+    names = ("common.cuh", *SOURCES[file].headers, file) if file else ("common.cuh",)
     return "\n".join(f'#line 1 "{name}"\n{read(name)}' for name in names)
 
 
