@@ -6,48 +6,58 @@
 // variances", 1979); it stays in shared memory where `staged` says so, or is read again.
 
 #if !HELD
-// count numbers: their sum, and the sum of their squared distances from their mean.
-// Where they are not CENTRED it is that from 0.
-template <bool CENTRED>
+// A mean with the digits that W has no place for: squared distances of means need them
+// where the means are far from 0.
+struct Mean {
+    W high, low;
+};
+
+// count numbers: their sum, which is sum - lost, and the sum of their squared distances
+// from their mean. Where they are not CENTRED it is that from 0, and there is no sum.
 struct Moments {
-    W count, sum, squares;
+    W count, sum, lost, squares;
 
     __device__ __forceinline__ Moments shuffled(int distance) const {
         return {::shuffled(count, distance), ::shuffled(sum, distance),
-                ::shuffled(squares, distance)};
+                ::shuffled(lost, distance), ::shuffled(squares, distance)};
+    }
+    __device__ __forceinline__ Mean mean() const {
+        const W high = sum / count;
+        return {high, (fma(-high, count, sum) - lost) / count};
     }
 };
 
 // What the distance of two means adds to the squares.
-__device__ __forceinline__ W between(W count_a, W mean_a, W count_b, W mean_b) {
-    const W apart = mean_a - mean_b;
+__device__ __forceinline__ W between(W count_a, Mean a, W count_b, Mean b) {
+    const W apart = (a.high - b.high) + (a.low - b.low);
     return apart * apart * (count_a / (count_a + count_b) * count_b);
 }
 
 template <bool CENTRED>
 struct Joined {
-    using M = Moments<CENTRED>;
-
-    __device__ __forceinline__ M operator()(M a, M b) const {
+    __device__ __forceinline__ Moments operator()(Moments a, Moments b) const {
         if (a.count == W(0)) return b;
         if (b.count == W(0)) return a;
         W squares = a.squares + b.squares;
-        if (CENTRED) squares += between(a.count, a.sum / a.count, b.count, b.sum / b.count);
-        return {a.count + b.count, a.sum + b.sum, squares};
+        if (CENTRED) squares += between(a.count, a.mean(), b.count, b.mean());
+        const W sum = a.sum + b.sum, of_b = sum - a.sum;  // and what is rounded off
+        const W off = (a.sum - (sum - of_b)) + (b.sum - of_b);
+        return {a.count + b.count, sum, a.lost + b.lost - off, squares};
     }
-    __device__ __forceinline__ M identity() const { return {W(0), W(0), W(0)}; }
+    __device__ __forceinline__ Moments identity() const {
+        return {W(0), W(0), W(0), W(0)};
+    }
 };
 
 // The moments of a row, which is kept in `staged` if that is not null.
 template <bool CENTRED>
-__device__ __forceinline__ Moments<CENTRED> moments(const T* row, T* staged,
-                                                    long long columns, Lanes mine) {
+__device__ __forceinline__ Moments moments(const T* row, T* staged, long long columns,
+                                           Lanes mine) {
     Compensated sum, squares;
     W count = W(0);
     each_batch(columns, mine, [&](long long first, long long step) {
         W at[BATCH * VECTOR];
         int packs = 0;
-        W part = W(0), spread = W(0);
 #pragma unroll
         for (int b = 0; b < BATCH; b++) {
             const long long column = first + b * step;
@@ -59,24 +69,31 @@ __device__ __forceinline__ Moments<CENTRED> moments(const T* row, T* staged,
             packs++;
         }
         const W more = (W)(packs * VECTOR);
+        W part = W(0), rest = W(0), spread = W(0);
 #pragma unroll
         for (int j = 0; j < BATCH * VECTOR; j++) {
-            if (j < packs * VECTOR) part += at[j];
+            if (CENTRED && j < packs * VECTOR) part += at[j];
         }
-        const W mean = CENTRED ? part / more : W(0);
+        const W mean = part / more;
 #pragma unroll
         for (int j = 0; j < BATCH * VECTOR; j++) {
-            if (j < packs * VECTOR) spread += (at[j] - mean) * (at[j] - mean);
+            if (j >= packs * VECTOR) continue;
+            const W apart = at[j] - mean;
+            rest += apart;
+            spread += apart * apart;
         }
-        if (CENTRED && count != W(0)) {
-            spread += between(count, sum.value() / count, more, mean);
+        if (CENTRED) {
+            const Moments before = {count, sum.sum, sum.lost, W(0)};
+            const Mean of_batch = {mean, rest / more};
+            if (count != W(0)) spread += between(count, before.mean(), more, of_batch);
+            sum.add_any(mean * more);
+            sum.add_any(rest);
         }
-        if (CENTRED) sum.add_any(part);
         squares.add_any(spread);
         count += more;
     });
-    const Moments<CENTRED> mine_only = {count, sum.value(), squares.value()};
-    return reduce_row(mine_only, Joined<CENTRED>());
+    const Moments of_lane = {count, sum.sum, sum.lost, squares.value()};
+    return reduce_row(of_lane, Joined<CENTRED>());
 }
 #endif
 
@@ -113,8 +130,8 @@ __device__ __forceinline__ void normalised(const T* x, const void* weight, const
         });
         squares = reduce_row(squares, Sum<W>());
 #else
-        const Moments<CENTRED> found = moments<CENTRED>(in, staged, columns, mine);
-        const W mean = CENTRED ? found.sum / (W)columns : W(0), squares = found.squares;
+        const Moments found = moments<CENTRED>(in, staged, columns, mine);
+        const W mean = CENTRED ? found.mean().high : W(0), squares = found.squares;
 #endif
         const W scale = W(1) / sqrt(squares / (W)columns + eps);
         if (!exists) return;
