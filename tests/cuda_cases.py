@@ -9,9 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
-from cuda_checks import REFERENCE, assert_close, draw_array, on_device, wide
+from cuda_checks import (
+    REFERENCE,
+    assert_close,
+    draw_array,
+    on_device,
+    wide,
+    working,
+)
+from cuda_norm_checks import affine, check_backward, check_forward
+
+from tinygrad_softmax.backends.cuda import geometry
 
 Case = Callable[[Any], None]
 CASES: dict[str, list[Case]] = {}
@@ -77,3 +88,55 @@ def softmax_vjp_case(n: int, columns: int, dtype: str, shift: int) -> Case:
 for _each in ROWS:
     case("softmax.cu")(softmax_case(*_each))
     case("softmax_vjp.cu")(softmax_vjp_case(*_each))
+
+
+def norm_case(n: int, columns: int, dtype: str, shift: int) -> Case:
+    """With a weight and bias, in float32 beside 16 bits where the number of rows is odd."""
+
+    def check(backend: Any) -> None:
+        x = rows(n, columns, dtype)
+        x[-1, -1] = x[0, 0] = 9.0
+        rng = np.random.default_rng(n)
+        of_weights = str(working(dtype)) if n % 2 else dtype
+        weight, bias = affine(rng, columns, of_weights, (True, True))
+        check_forward(backend, x, weight, bias, dtype, shift)
+
+    return check
+
+
+def norm_grad_case(
+    n: int, columns: int, dtype: str, shift: int, needs: tuple[bool, bool, bool]
+) -> Case:
+    def check(backend: Any) -> None:
+        g, x = rows(n, columns, dtype), rows(n, columns, dtype)[::-1].copy()
+        g[-1, -1] = g[0, 0] = x[-1, -1] = x[0, 0] = 9.0
+        rng = np.random.default_rng(n)
+        of_weights = str(working(dtype)) if n % 2 else dtype
+        weight, _ = affine(rng, columns, of_weights, (True, True))
+        check_backward(backend, g, x, weight, dtype, shift, needs)
+
+    return check
+
+
+def equal_terms_case(n: int, columns: int) -> Case:
+    """Sums over rows of equal terms, whose roundings all go one way, in few blocks."""
+
+    def check(backend: Any) -> None:
+        g, one = np.full((n, columns), 0.1, np.float32), np.ones((n, 1), np.float32)
+        given = [on_device(backend, each) for each in (g, g * 0 + 1, 0 * one, one)]
+        with mock.patch.multiple(geometry, PLENTY=1, FILLED=1):
+            found = backend.layer_norm_grad(
+                *given[:2], None, *given[2:], (False, True, True)
+            )
+        for each in found[1:]:
+            assert_close(each, wide(g).sum(axis=0), "float32", 2)
+
+    return check
+
+
+case("norms_vjp.cu")(equal_terms_case(4000, 3))
+for _each in [*ROWS, (300, 9, "float32", 0), (2, 70000, "float32", 0)]:
+    case("norms.cu")(norm_case(*_each))
+    case("norms_vjp.cu")(norm_grad_case(*_each, (True, True, True)))
+    case("norms_dx.cu")(norm_grad_case(*_each, (True, False, False)))
+    case("norms_columns.cu")(norm_grad_case(*_each, (False, True, True)))

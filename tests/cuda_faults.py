@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cuda_cases import Case, softmax_case, softmax_vjp_case
+from cuda_cases import (
+    Case,
+    equal_terms_case,
+    norm_case,
+    norm_grad_case,
+    softmax_case,
+    softmax_vjp_case,
+)
 
 
 class Fault(NamedTuple):
@@ -91,5 +98,121 @@ FAULTS = [
         "[](W of_g, W of_y, W sum) { return of_y * (of_g + sum); }",
         "a sign",
         GRADIENT,
+    ),
+]
+
+NORM = norm_case(9, 100, "float32", 0)
+LONG_NORM = norm_case(2, 17001, "float32", 0)
+MIXED_NORM = norm_case(3, 1032, "float16", 0)
+ALL = (True, True, True)
+NORM_GRADIENT = norm_grad_case(9, 100, "float32", 0, ALL)
+NORM_COLUMNS = norm_grad_case(37, 8200, "float32", 0, ALL)
+LONG_DX = norm_grad_case(2, 17001, "float32", 0, (True, False, False))
+
+FAULTS += [
+    Fault(
+        "norms.cuh",
+        "lost = (more - sum) - less;",
+        "lost = less - (more - sum);",
+        "what was rounded off is added twice, not taken back",
+        equal_terms_case(4000, 3),
+    ),
+    Fault(
+        "norms.cuh",
+        "return {x.a + y.a, x.b + y.b};",
+        "return {x.a + y.a, x.b};",
+        "the second sum of a pair stays in its lane",
+        NORM_GRADIENT,
+    ),
+    Fault(
+        "norms.cuh",
+        "} else if (wide) {",
+        "} else if (!wide) {",
+        "weights are read as another type",
+        MIXED_NORM,
+    ),
+    Fault(
+        "norms.cu",
+        "squares += between(a.count, a.mean(), b.count, b.mean());",
+        "squares += W(0);",
+        "how far the lanes' means are apart counts for nothing",
+        LONG_NORM,
+    ),
+    Fault(
+        "norms.cu",
+        "if (count != W(0)) spread += between(count, before.mean(), more, of_batch);",
+        "if (count == W(0)) spread += between(count, before.mean(), more, of_batch);",
+        "how far the batches' means are apart counts for nothing",
+        norm_case(2, 70000, "float32", 0),
+    ),
+    Fault(
+        "norms.cu",
+        "const W more = (W)(packs * VECTOR);",
+        "const W more = (W)(BATCH * VECTOR);",
+        "the last batch is counted as a full one",
+        LONG_NORM,
+    ),
+    Fault(
+        "norms.cu",
+        "if (staged) store<VECTOR>(staged + column, in);",
+        "if (staged && !b) store<VECTOR>(staged + column, in);",
+        "only the first pack of a batch is kept",
+        LONG_NORM,
+    ),
+    Fault(
+        "norms.cu",
+        "sqrt(squares / (W)columns + eps)",
+        "sqrt(squares / (W)(columns - 1) + eps)",
+        "the unbiased variance",
+        NORM,
+    ),
+    Fault(
+        "norms_vjp.cuh",
+        "const W less = CENTRED ? h - along.a : h;",
+        "const W less = h;",
+        "the mean of h is not taken away",
+        NORM_GRADIENT,
+    ),
+    Fault(
+        "norms_vjp.cu",
+        "const W of_g = exists ? held_g.at[k + i] : W(0);",
+        "const W of_g = held_g.at[k + i];",
+        "the last row is added again by lanes that have none",
+        NORM_GRADIENT,
+    ),
+    Fault(
+        "norms_vjp.cu",
+        "    __syncthreads();  // the buffer may be written to again\n",
+        "",
+        "the barrier before the buffer's next use is gone",
+        NORM_GRADIENT,
+    ),
+    Fault(
+        "norms_vjp.cu",
+        "partials += blockIdx.x * columns * (CENTRED ? 2 : 1);",
+        "partials += blockIdx.x * columns;",
+        "blocks write over each other's sums",
+        norm_grad_case(70, 100, "float32", 0, ALL),
+    ),
+    Fault(
+        "norms_dx.cu",
+        "if (staged) row_g = staged, row_x = staged + columns;",
+        "if (staged) row_g = row_x = staged;",
+        "g is taken for x",
+        LONG_DX,
+    ),
+    Fault(
+        "norms_columns.cu",
+        "const long long first = blockIdx.y * rows, end = min(first + rows, n);",
+        "const long long first = blockIdx.y * rows, end = min(first + rows, n - 1);",
+        "the last row is left out",
+        NORM_COLUMNS,
+    ),
+    Fault(
+        "norms_columns.cu",
+        "for (int row = 0; row < (int)blockDim.y; row++) all.add",
+        "for (int row = 1; row < (int)blockDim.y; row++) all.add",
+        "the first of a block's rows is left out",
+        NORM_COLUMNS,
     ),
 ]

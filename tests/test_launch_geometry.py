@@ -61,6 +61,28 @@ def test_past_two_to_the_31(n):
     assert geometry.flat(2**45, 1).grid == (2**31 - 1,)
 
 
+@given(SIZES, SIZES, st.sampled_from([4, 8]), HELD)
+def test_summed_rows(n, columns, itemsize, held):
+    (blocks,), (lanes, together), kept = geometry.summed_rows(
+        n, columns, itemsize, held
+    )
+    assert lanes * together == max(geometry.SUMMING, lanes) <= geometry.WIDEST
+    assert 1 <= blocks <= min(geometry.PLENTY, -(-n // together))
+    if kept:
+        assert columns * itemsize <= lanes * kept
+        assert together * columns * itemsize <= kernels.PLAIN_SHARED or together == 1
+    else:
+        assert columns * itemsize > geometry.WIDEST * held[-1]
+
+
+@given(SIZES, SIZES, st.sampled_from([1, 2, 4, 8]))
+def test_columns_summed(n, columns, vector):
+    (tiles, parts), (threads,), rows = geometry.columns_summed(n, columns, vector)
+    assert (tiles - 1) * threads * vector < columns <= tiles * threads * vector
+    assert (parts - 1) * rows < n <= parts * rows
+    assert parts <= geometry.PARTS
+
+
 @given(st.integers(1, 2**33), st.sampled_from([2, 4, 8]), st.integers(0, 100))
 def test_wide(columns, itemsize, shift):
     wide = geometry.is_wide(columns, itemsize, 512 + shift * itemsize)

@@ -174,7 +174,13 @@ class CudaNorms(Backend):
         )
 
     def _column_partials(
-        self, of: _Rows, g: Array, x: Array, mean: Array | None, scale: Array, kinds: int
+        self,
+        of: _Rows,
+        g: Array,
+        x: Array,
+        mean: Array | None,
+        scale: Array,
+        kinds: int,
     ) -> Array:
         vector = geometry.ACCESS // of.dtype.itemsize if of.wide else 1
         launch = geometry.columns_summed(of.n, of.columns, vector)
