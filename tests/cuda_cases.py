@@ -91,7 +91,7 @@ for _each in ROWS:
 
 
 def norm_case(n: int, columns: int, dtype: str, shift: int) -> Case:
-    """With a weight and bias, in float32 beside 16 bits where the number of rows is odd."""
+    """With weight and bias: float32 beside 16 bits where the number of rows is odd."""
 
     def check(backend: Any) -> None:
         x = rows(n, columns, dtype)

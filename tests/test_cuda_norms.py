@@ -1,4 +1,4 @@
-"""The CUDA kernels of layer and RMS norm, run on the CPU by cuda_shim: numbers, no GPU's."""
+"""The CUDA kernels of layer and RMS norm, run on the CPU by cuda_shim: no GPU's."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_few_blocks_for_many_rows(backend, monkeypatch, columns):
 
 
 def test_views_and_weights_at_any_address(backend):
-    """Weights whose address forbids 16 bytes are copied; the rows keep wide accesses."""
+    """Weights whose address forbids 16 bytes are copied; rows keep wide accesses."""
     rng = np.random.default_rng(5)
     x, g = (draw_array(rng, (6, 32), "float32") for _ in range(2))
     weight, bias = affine(rng, 8, "float32", (True, True))

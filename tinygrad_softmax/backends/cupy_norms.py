@@ -6,18 +6,19 @@ does what has no kernel: arrays without elements, and dtypes that the kernels do
 gives in float32, are rounded here, once, to the dtype that the engine makes of them.
 
 How many bytes move, for n rows of C elements of s bytes: forward 2 n C s; backward
-3 n C s up to 4096 columns (2048 of float64), beyond that 5 n C s, for the sums over rows
-then read both inputs once more. A row beyond a block's registers and shared memory is
-read twice, forward and backward.
+3 n C s up to 4096 columns (2048 of float64), beyond that 5 n C s, for the sums over
+rows then read both inputs once more. A row beyond a block's registers and shared memory
+is read twice, forward and backward.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .base import Array, Backend
+from .base import Array
 from .cuda import geometry
-from .cuda.kernels import Kernels, takes
+from .cuda.kernels import takes
+from .cupy_kernels import CudaKernels
 from .dtypes import working_dtype
 
 HELD = (32, 64, 128)  # bytes of a row that a thread keeps in registers
@@ -41,15 +42,13 @@ class _Rows(NamedTuple):
         return count * self.columns * self.dtype.itemsize + 1024 <= shared
 
 
-class CudaNorms(Backend):
-    """The kernels of `NormKernels` over rows (n, C): one launch forward, two backward."""
-
-    kernels: Kernels | None = None
+class CudaNorms(CudaKernels):
+    """The kernels of `NormKernels` over rows: one launch forward, two or three back."""
 
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array]:
-        """(x - mean) / sqrt(var + eps) * weight + bias, and each row's mean and scale."""
+        """(x - mean) / sqrt(var + eps) * weight + bias; each row's mean and scale."""
         if self.kernels is None or not _takes(x, weight, bias):
             return super().layer_norm(x, weight, bias, eps)
         mean = self.xp.empty((len(x), 1), working_dtype(x.dtype))
@@ -213,7 +212,7 @@ class CudaNorms(Backend):
         return self.kernels.get(file, name, of.dtype, WIDE=int(of.wide), **macros)
 
     def _shared(self, of: _Rows, count: int) -> int:
-        """Bytes of shared memory for `count` rows, if a block can have so many; or 0."""
+        """Bytes of shared memory for `count` rows; 0 if a block can't have so many."""
         assert self.kernels is not None
         fits = of.fits(count, self.kernels.limits().shared)
         return count * of.columns * of.dtype.itemsize if fits else 0
@@ -222,18 +221,17 @@ class CudaNorms(Backend):
         self, weight: Array | None, bias: Array | None
     ) -> tuple[Array | None, Array | None]:
         """Both contiguous, at addresses for 16 bytes; of the wider dtype of the two."""
-        both = [v for v in (weight, bias) if v is not None]
-        if not both:
+        given = [v for v in (weight, bias) if v is not None]
+        if not given:
             return None, None
-        dtype = max((v.dtype for v in both), key=lambda d: d.itemsize)
-
-        def prepared(v: Array | None) -> Array | None:
-            if v is None:
-                return None
-            v = self.xp.ascontiguousarray(v.astype(dtype, copy=False))
-            return v.copy() if v.data.ptr % geometry.ACCESS else v
-
-        return prepared(weight), prepared(bias)
+        dtype = max((v.dtype for v in given), key=lambda each: each.itemsize)
+        found = []
+        for v in (weight, bias):
+            if v is not None:
+                v = self.xp.ascontiguousarray(v.astype(dtype, copy=False))
+                v = v.copy() if v.data.ptr % geometry.ACCESS else v
+            found.append(v)
+        return found[0], found[1]
 
 
 def _rows(*arrays: Array) -> _Rows:

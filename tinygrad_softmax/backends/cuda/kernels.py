@@ -92,7 +92,7 @@ SOURCES = {
             + product(WIDE=(1,), HELD=(0, 32, 64, 128)),
             wide_loads=frozenset({"layer_norm", "rms_norm"}),
             wide_stores=frozenset({"layer_norm", "rms_norm"}),
-            headers=("norms.cuh",),
+            headers=("norms.cuh", "moments.cuh"),
         ),
         Source(
             "norms_vjp.cu",

@@ -1,60 +1,15 @@
 // Layer norm and RMS norm over rows (n, C): backends/norms.py is the definition.
 //
 // A row that the registers of a block hold is read once, and its variance is the mean of
-// (x - mean)^2. A longer one is read in batches, whose moments are joined as Chan, Golub
-// & LeVeque do ("Updating formulae and a pairwise algorithm for computing sample
-// variances", 1979); it stays in shared memory where `staged` says so, or is read again.
+// (x - mean)^2. A longer one is read in batches, whose moments are joined (moments.cuh);
+// it stays in shared memory where `staged` says so, or is read again.
 
 #if !HELD
-// A mean with the digits that W has no place for: squared distances of means need them
-// where the means are far from 0.
-struct Mean {
-    W high, low;
-};
-
-// count numbers: their sum, which is sum - lost, and the sum of their squared distances
-// from their mean. Where they are not CENTRED it is that from 0, and there is no sum.
-struct Moments {
-    W count, sum, lost, squares;
-
-    __device__ __forceinline__ Moments shuffled(int distance) const {
-        return {::shuffled(count, distance), ::shuffled(sum, distance),
-                ::shuffled(lost, distance), ::shuffled(squares, distance)};
-    }
-    __device__ __forceinline__ Mean mean() const {
-        const W high = sum / count;
-        return {high, (fma(-high, count, sum) - lost) / count};
-    }
-};
-
-// What the distance of two means adds to the squares.
-__device__ __forceinline__ W between(W count_a, Mean a, W count_b, Mean b) {
-    const W apart = (a.high - b.high) + (a.low - b.low);
-    return apart * apart * (count_a / (count_a + count_b) * count_b);
-}
-
-template <bool CENTRED>
-struct Joined {
-    __device__ __forceinline__ Moments operator()(Moments a, Moments b) const {
-        if (a.count == W(0)) return b;
-        if (b.count == W(0)) return a;
-        W squares = a.squares + b.squares;
-        if (CENTRED) squares += between(a.count, a.mean(), b.count, b.mean());
-        const W sum = a.sum + b.sum, of_b = sum - a.sum;  // and what is rounded off
-        const W off = (a.sum - (sum - of_b)) + (b.sum - of_b);
-        return {a.count + b.count, sum, a.lost + b.lost - off, squares};
-    }
-    __device__ __forceinline__ Moments identity() const {
-        return {W(0), W(0), W(0), W(0)};
-    }
-};
-
 // The moments of a row, which is kept in `staged` if that is not null.
 template <bool CENTRED>
 __device__ __forceinline__ Moments moments(const T* row, T* staged, long long columns,
                                            Lanes mine) {
-    Compensated sum, squares;
-    W count = W(0);
+    MomentsSoFar<CENTRED> so_far;
     each_batch(columns, mine, [&](long long first, long long step) {
         W at[BATCH * VECTOR];
         int packs = 0;
@@ -68,32 +23,9 @@ __device__ __forceinline__ Moments moments(const T* row, T* staged, long long co
             for (int i = 0; i < VECTOR; i++) at[b * VECTOR + i] = widen(in.at[i]);
             packs++;
         }
-        const W more = (W)(packs * VECTOR);
-        W part = W(0), rest = W(0), spread = W(0);
-#pragma unroll
-        for (int j = 0; j < BATCH * VECTOR; j++) {
-            if (CENTRED && j < packs * VECTOR) part += at[j];
-        }
-        const W mean = part / more;
-#pragma unroll
-        for (int j = 0; j < BATCH * VECTOR; j++) {
-            if (j >= packs * VECTOR) continue;
-            const W apart = at[j] - mean;
-            rest += apart;
-            spread += apart * apart;
-        }
-        if (CENTRED) {
-            const Moments before = {count, sum.sum, sum.lost, W(0)};
-            const Mean of_batch = {mean, rest / more};
-            if (count != W(0)) spread += between(count, before.mean(), more, of_batch);
-            sum.add_any(mean * more);
-            sum.add_any(rest);
-        }
-        squares.add_any(spread);
-        count += more;
+        so_far.add(at, packs * VECTOR);
     });
-    const Moments of_lane = {count, sum.sum, sum.lost, squares.value()};
-    return reduce_row(of_lane, Joined<CENTRED>());
+    return reduce_row(so_far.moments(), Joined<CENTRED>());
 }
 #endif
 
