@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from cuda_channel_checks import check_maps, check_moments, check_sums, of_channels
 from cuda_checks import (
     REFERENCE,
     assert_close,
@@ -140,3 +141,44 @@ for _each in [*ROWS, (300, 9, "float32", 0), (2, 70000, "float32", 0)]:
     case("norms_vjp.cu")(norm_grad_case(*_each, (True, True, True)))
     case("norms_dx.cu")(norm_grad_case(*_each, (True, False, False)))
     case("norms_columns.cu")(norm_grad_case(*_each, (False, True, True)))
+
+
+def channel_case(shape: tuple[int, ...], dtype: str, shift: int = 0) -> Case:
+    def check(backend: Any) -> None:
+        rng = np.random.default_rng(len(shape))
+        g, x = (draw_array(rng, shape, dtype) for _ in range(2))
+        g.flat[-1] = g.flat[0] = x.flat[-1] = x.flat[0] = 9.0
+        values = of_channels(rng, shape[1], dtype, (True,) * 5)
+        check_moments(backend, x, dtype, shift)
+        check_sums(backend, g, x, values[0], dtype, (True, True), shift)
+        check_maps(backend, g, x, values, dtype, shift)
+
+    return check
+
+
+def far_from_zero_case(shape: tuple[int, ...]) -> Case:
+    """A mean far above the deviation, whose digits the variance is made of."""
+
+    def check(backend: Any) -> None:
+        x = draw_array(np.random.default_rng(0), shape, "float32", 1.0) + 4096.0
+        x[: len(x) // 2] -= 8.0
+        x = x.astype(np.float32)
+        _, var = backend.channel_moments(on_device(backend, x))
+        assert_close(var, REFERENCE.channel_moments(wide(x))[1], "float32", 16)
+
+    return check
+
+
+for _shape, _dtype, _shift in [
+    ((1, 1, 1), "float64", 0),
+    ((70, 5), "float32", 0),
+    ((90, 16), "float16", 0),
+    ((3, 5, 7), "float32", 1),
+    ((5, 7, 49), "bfloat16", 0),
+    ((3, 2, 8, 8), "float32", 0),
+    ((1, 300, 20), "float32", 0),
+    ((1, 2, 20_000), "float16", 0),
+]:
+    case("channel_sums.cu")(channel_case(_shape, _dtype, _shift))
+    case("channel_affine.cu")(channel_case(_shape, _dtype, _shift))
+case("channel_sums.cu")(far_from_zero_case((600, 5)))

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from cuda_cases import (
     Case,
+    channel_case,
     equal_terms_case,
+    far_from_zero_case,
     norm_case,
     norm_grad_case,
     softmax_case,
@@ -214,5 +216,90 @@ FAULTS += [
         "for (int row = 1; row < (int)blockDim.y; row++) all.add",
         "the first of a block's rows is left out",
         NORM_COLUMNS,
+    ),
+]
+
+MOMENTS_BY_COLUMNS = channel_case((90, 5), "float32")
+MOMENTS_BY_PLACES = channel_case((5, 7, 49), "float32")
+LONG_CHANNEL = channel_case((1, 2, 20_000), "float32")
+ODD_CHANNELS = channel_case((3, 5, 7), "float32")
+
+FAULTS += [
+    Fault(
+        "channel_sums.cu",
+        "row < end; row += ROWS * blockDim.y)",
+        "row < end; row += blockDim.y)",
+        "rows are added again",
+        MOMENTS_BY_COLUMNS,
+    ),
+    Fault(
+        "channel_sums.cu",
+        "if (place >= right) {",
+        "if (place > right) {",
+        "a lane reads past the part's places",
+        LONG_CHANNEL,
+    ),
+    Fault(
+        "channel_sums.cu",
+        "sample += mine.count / span;",
+        "sample += 1;",
+        "samples are added by several lanes",
+        channel_case((40, 3, 9), "float32"),
+    ),
+    Fault(
+        "channel_sums.cu",
+        "const long long left = blockIdx.y % parts.cuts * parts.places;",
+        "const long long left = 0 * parts.places;",
+        "all parts begin at the first place",
+        LONG_CHANNEL,
+    ),
+    Fault(
+        "channel_sums.cu",
+        "var[channel] = so_far.squares / so_far.count;",
+        "var[channel] = so_far.squares / (so_far.count - W(1));",
+        "the unbiased variance",
+        MOMENTS_BY_PLACES,
+    ),
+    Fault(
+        "channels.cuh",
+        "part.b += g[j] * (x[j] - mean);",
+        "part.b += g[j] * x[j];",
+        "the mean is not taken away",
+        MOMENTS_BY_PLACES,
+    ),
+    Fault(
+        "moments.cuh",
+        "const W off = (a.sum - (sum - of_b)) + (b.sum - of_b);",
+        "const W off = (a.sum - (sum - of_b)) - (b.sum - of_b);",
+        "what two sums' sum lost is wrong, where the means are far from 0",
+        far_from_zero_case((600, 5)),
+    ),
+    Fault(
+        "channel_affine.cu",
+        "if (++channel == channels) channel = 0;",
+        "++channel;",
+        "the next sample's channels go on counting",
+        ODD_CHANNELS,
+    ),
+    Fault(
+        "channel_affine.cu",
+        "if (at + VECTOR > size) continue;",
+        "if (at + 2 * VECTOR > size) continue;",
+        "the last pack is not read",
+        channel_case((4, 4, 4), "float32"),
+    ),
+    Fault(
+        "channel_affine.cu",
+        "for (long long i = at; i < size; i++) {  // the end of the array",
+        "for (long long i = at; i < size - 1; i++) {  // the end of the array",
+        "the last element is not written",
+        ODD_CHANNELS,
+    ),
+    Fault(
+        "channel_affine.cu",
+        "return g * scale - ((x - mean) * slope + offset);",
+        "return g * scale - ((x - mean) * slope - offset);",
+        "a sign",
+        ODD_CHANNELS,
     ),
 ]

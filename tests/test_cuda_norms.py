@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygrad_softmax.backends.cuda import geometry
+from tinygrad_softmax.backends.cupy import CupyBackend
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +141,7 @@ def test_shared_memory_changes_no_digit(backend, monkeypatch, dtype, columns):
     check_forward(backend, x, weight, bias, dtype)
     check_backward(backend, g, x, weight, dtype)
     staged = results()
-    monkeypatch.setattr(backend, "_shared", lambda of, count: 0)
+    monkeypatch.setattr(backend, "_norm_shared", lambda of, count: 0)
     assert results() == staged
 
 
@@ -242,3 +243,16 @@ def test_past_two_to_the_31():
         assert rows * grid[1] >= n > rows * (grid[1] - 1)
         assert grid[0] * threads * 4 >= columns
         assert grid[1] <= geometry.PARTS
+
+
+def test_no_two_groups_of_kernels_share_a_private_name():
+    """The backend inherits them all: one would silently replace the other's."""
+    groups = [each for each in CupyBackend.__mro__ if ".cupy_" in each.__module__]
+    assert len(groups) > 3
+    names = [
+        name
+        for each in groups
+        for name in vars(each)
+        if name.startswith("_") and not name.startswith("__")
+    ]
+    assert sorted(names) == sorted(set(names))

@@ -52,7 +52,7 @@ class CudaNorms(CudaKernels):
         if self.kernels is None or not _takes(x, weight, bias):
             return super().layer_norm(x, weight, bias, eps)
         mean = self.xp.empty((len(x), 1), working_dtype(x.dtype))
-        out, scale = self._normalised("layer_norm", x, weight, bias, mean, eps)
+        out, scale = self._norm_forward("layer_norm", x, weight, bias, mean, eps)
         return out, mean, scale
 
     def rms_norm(
@@ -61,7 +61,7 @@ class CudaNorms(CudaKernels):
         """x / sqrt(mean(x^2) + eps) * weight, and each row's scale."""
         if self.kernels is None or not _takes(x, weight):
             return super().rms_norm(x, weight, eps)
-        return self._normalised("rms_norm", x, weight, None, None, eps)
+        return self._norm_forward("rms_norm", x, weight, None, None, eps)
 
     def layer_norm_grad(
         self,
@@ -75,7 +75,7 @@ class CudaNorms(CudaKernels):
         """The gradients of x, weight and bias; None for those not in `needs`."""
         if self.kernels is None or not _takes(x, weight) or g.dtype != x.dtype:
             return super().layer_norm_grad(g, x, weight, mean, scale, needs)
-        return self._gradients("layer_norm", g, x, weight, mean, scale, needs)
+        return self._norm_gradients("layer_norm", g, x, weight, mean, scale, needs)
 
     def rms_norm_grad(
         self,
@@ -88,12 +88,14 @@ class CudaNorms(CudaKernels):
         """The gradients of x and weight; None for those not in `needs`."""
         if self.kernels is None or not _takes(x, weight) or g.dtype != x.dtype:
             return super().rms_norm_grad(g, x, weight, scale, needs)
-        found = self._gradients("rms_norm", g, x, weight, None, scale, (*needs, False))
+        found = self._norm_gradients(
+            "rms_norm", g, x, weight, None, scale, (*needs, False)
+        )
         return found[:2]
 
     # -- launching ---------------------------------------------------------------
 
-    def _normalised(
+    def _norm_forward(
         self,
         name: str,
         x: Array,
@@ -103,14 +105,14 @@ class CudaNorms(CudaKernels):
         eps: float,
     ) -> tuple[Array, Array]:
         x = self.xp.ascontiguousarray(x)
-        weight, bias = self._of_one_dtype(weight, bias)
+        weight, bias = self._norm_weights(weight, bias)
         of = _rows(x)
         out = self.xp.empty(x.shape, x.dtype)
         scale = self.xp.empty((of.n, 1), of.working)
         held = HELD if of.wide else HELD_SINGLY
         launch = geometry.rows(of.n, of.columns, of.working.itemsize, held)
-        shared = self._shared(of, 1) if not launch.held else 0
-        self._kernel("norms.cu", name, of, HELD=launch.held)(
+        shared = self._norm_shared(of, 1) if not launch.held else 0
+        self._norm_kernel("norms.cu", name, of, HELD=launch.held)(
             launch.grid,
             launch.block,
             (x, weight, bias, _is_wide(weight, bias, of=of), out, mean, scale, of.n)
@@ -119,7 +121,7 @@ class CudaNorms(CudaKernels):
         )
         return out, scale
 
-    def _gradients(
+    def _norm_gradients(
         self,
         name: str,
         g: Array,
@@ -130,7 +132,7 @@ class CudaNorms(CudaKernels):
         needs: tuple[bool, bool, bool],
     ) -> tuple[Array | None, Array | None, Array | None]:
         g, x = map(self.xp.ascontiguousarray, (g, x))
-        weight, _ = self._of_one_dtype(weight, None)
+        weight, _ = self._norm_weights(weight, None)
         of = _rows(g, x)
         dx = self.xp.empty(x.shape, x.dtype) if needs[0] else None
         inputs = g, x, weight, _is_wide(weight, of=of), mean, scale
@@ -141,7 +143,7 @@ class CudaNorms(CudaKernels):
         if summed and launch.held:
             partials = self.xp.empty((launch.grid[0], kinds, of.columns), of.working)
             shared = launch.block[1] * of.columns * itemsize
-            self._kernel("norms_vjp.cu", f"{name}_vjp", of, HELD=launch.held)(
+            self._norm_kernel("norms_vjp.cu", f"{name}_vjp", of, HELD=launch.held)(
                 launch.grid,
                 launch.block,
                 (*inputs, dx, partials, of.n, of.columns),
@@ -149,30 +151,30 @@ class CudaNorms(CudaKernels):
             )
         else:
             if needs[0]:
-                self._launch_dx(f"{name}_dx", of, (*inputs, dx))
+                self._norm_dx(f"{name}_dx", of, (*inputs, dx))
             if summed:
-                partials = self._column_partials(of, g, x, mean, scale, kinds)
+                partials = self._norm_columns(of, g, x, mean, scale, kinds)
         if partials is None:
             return dx, None, None
         dtype = of.working if weight is None else weight.dtype
         dweight, dbias = (
             self.xp.empty(of.columns, dtype) if need else None for need in needs[1:]
         )
-        self._add_up(of, partials, dweight, dbias, dtype)
+        self._norm_totals(of, partials, dweight, dbias, dtype)
         return dx, dweight, dbias
 
-    def _launch_dx(self, name: str, of: _Rows, arrays: tuple) -> None:
+    def _norm_dx(self, name: str, of: _Rows, arrays: tuple) -> None:
         held = HELD_OF_TWO if of.wide else HELD_OF_TWO_SINGLY
         launch = geometry.rows(of.n, of.columns, of.working.itemsize, held)
-        shared = self._shared(of, 2) if not launch.held else 0
-        self._kernel("norms_dx.cu", name, of, HELD=launch.held)(
+        shared = self._norm_shared(of, 2) if not launch.held else 0
+        self._norm_kernel("norms_dx.cu", name, of, HELD=launch.held)(
             launch.grid,
             launch.block,
             (*arrays, of.n, of.columns, int(shared > 0)),
             shared,
         )
 
-    def _column_partials(
+    def _norm_columns(
         self,
         of: _Rows,
         g: Array,
@@ -184,14 +186,14 @@ class CudaNorms(CudaKernels):
         vector = geometry.ACCESS // of.dtype.itemsize if of.wide else 1
         launch = geometry.columns_summed(of.n, of.columns, vector)
         partials = self.xp.empty((launch.grid[1], kinds, of.columns), of.working)
-        self._kernel("norms_columns.cu", "column_partials", of)(
+        self._norm_kernel("norms_columns.cu", "column_partials", of)(
             launch.grid,
             launch.block,
             (g, x, mean, scale, partials, of.n, of.columns, launch.rows),
         )
         return partials
 
-    def _add_up(
+    def _norm_totals(
         self,
         of: _Rows,
         partials: Array,
@@ -201,23 +203,23 @@ class CudaNorms(CudaKernels):
     ) -> None:
         """The sums of the partial sums, of each kind, in `dtype`."""
         count, kinds, columns = partials.shape
-        self._kernel("norms_columns.cu", "column_totals", of)(
+        self._norm_kernel("norms_columns.cu", "column_totals", of)(
             (-(-kinds * columns // 32),),
             (32, 16),
             (partials, first, second, int(dtype != of.working), count, columns, kinds),
         )
 
-    def _kernel(self, file: str, name: str, of: _Rows, **macros: int) -> Any:
+    def _norm_kernel(self, file: str, name: str, of: _Rows, **macros: int) -> Any:
         assert self.kernels is not None
         return self.kernels.get(file, name, of.dtype, WIDE=int(of.wide), **macros)
 
-    def _shared(self, of: _Rows, count: int) -> int:
+    def _norm_shared(self, of: _Rows, count: int) -> int:
         """Bytes of shared memory for `count` rows; 0 if a block can't have so many."""
         assert self.kernels is not None
         fits = of.fits(count, self.kernels.limits().shared)
         return count * of.columns * of.dtype.itemsize if fits else 0
 
-    def _of_one_dtype(
+    def _norm_weights(
         self, weight: Array | None, bias: Array | None
     ) -> tuple[Array | None, Array | None]:
         """Both contiguous, at addresses for 16 bytes; of the wider dtype of the two."""

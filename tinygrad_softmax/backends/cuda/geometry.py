@@ -98,6 +98,67 @@ def columns_summed(n: int, columns: int, vector: int) -> Columns:
     return Columns((tiles, -(-n // rows)), (SUMMING,), rows)
 
 
+SHORT = 8  # places of a channel below which columns are added up instead
+
+
+class Places(NamedTuple):
+    """Blocks (for channels, for parts of them), threads of a block (lanes, channels),
+    the samples and the places of a part, how many parts the places have, and how many
+    lanes stand beside each other."""
+
+    grid: tuple[int, int]
+    block: tuple[int, int]
+    samples: int
+    places: int
+    cuts: int
+    span: int
+
+
+def channels_by_places(n: int, channels: int, places: int, vector: int) -> Places:
+    """How a kernel that adds up each channel of (n, channels, places) is launched.
+
+    `vector` places are read at once, and divide `places`. There are as many parts as
+    fill a device, of 4096 elements or more.
+
+    >>> channels_by_places(32, 64, 56 * 56, 4)
+    Places(grid=(64, 16), block=(256, 1), samples=2, places=3136, cuts=1, span=256)
+    >>> channels_by_places(1, 4096, 64, 4)
+    Places(grid=(128, 1), block=(8, 32), samples=1, places=64, cuts=1, span=8)
+    """
+    packs = n * places // vector
+    lanes = 8
+    while lanes < SUMMING and 4 * lanes < packs:
+        lanes *= 2
+    together = SUMMING // lanes
+    blocks = -(-channels // together)
+    wanted = max(1, min(-(-PARTS // blocks), n * places // 4096))
+    samples = -(-n // min(wanted, n))
+    parts = -(-n // samples)
+    cuts = -(-wanted // parts) if samples == 1 else 1
+    part = -(-places // (cuts * vector)) * vector
+    cuts = -(-places // part)
+    span = 1
+    while span < lanes and span * vector < part:
+        span *= 2
+    return Places((blocks, parts * cuts), (lanes, together), samples, part, cuts, span)
+
+
+def channels_by_columns(n: int, columns: int, vector: int) -> Columns:
+    """The same for the columns of a matrix (n, columns), in blocks (lanes, rows); each
+    of their rows is a part.
+
+    >>> channels_by_columns(10_000, 100, 4)
+    Columns(grid=(1, 157), block=(32, 8), rows=64)
+    """
+    lanes = 1
+    while lanes < SUMMING and lanes * vector < columns:
+        lanes *= 2
+    together, tiles = SUMMING // lanes, -(-columns // (vector * lanes))
+    parts = min(-(-PLENTY // tiles), -(-n // (8 * together)))
+    rows = -(-n // parts)
+    return Columns((tiles, -(-n // rows)), (lanes, together), rows)
+
+
 def flat(n: int, per_thread: int, threads: int = 256) -> Launch:
     """How a kernel over n elements is launched: blocks of threads that each do
     `per_thread` elements, and go on by the size of the grid if that is too few.

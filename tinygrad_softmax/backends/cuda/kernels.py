@@ -115,6 +115,21 @@ SOURCES = {
             wide_loads=frozenset({"column_partials"}),
             headers=("norms.cuh",),
         ),
+        Source(
+            "channel_sums.cu",
+            macros=product(WIDE=(0, 1)),
+            wide_loads=frozenset(
+                {"moments_by_places", "sums_by_places"}
+                | {"moments_by_columns", "sums_by_columns"}
+            ),
+            headers=("norms.cuh", "moments.cuh", "channels.cuh"),
+        ),
+        Source(
+            "channel_affine.cu",
+            macros=product(WIDE=(0, 1)),
+            wide_loads=frozenset({"channel_affine", "channel_blend"}),
+            wide_stores=frozenset({"channel_affine", "channel_blend"}),
+        ),
     )
 }
 

@@ -69,9 +69,11 @@ struct MomentsSoFar {
         }
         if (CENTRED) {
             const Mean before = moments().mean(), of_batch = {mean, rest / more};
+            spread = larger(spread - rest * of_batch.low, W(0));  // from the true mean
             if (count != W(0)) spread += between(count, before, more, of_batch);
-            sum.add_any(mean * more);
-            sum.add_any(rest);
+            const W product = mean * more;
+            sum.add_any(product);
+            if (is_finite(mean)) sum.add_any(rest + fma(mean, more, -product));
         }
         squares.add_any(spread);
         count += more;

@@ -43,7 +43,7 @@ __device__ __forceinline__ void add_columns(const T* g, const T* x, const W* mea
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 1)
     column_partials(const T* __restrict__ g, const T* __restrict__ x,
                     const W* __restrict__ mean, const W* __restrict__ scale,
                     W* __restrict__ partials, long long n, long long columns,
@@ -53,7 +53,7 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // The sums of `count` partials: first[column], and second[column] for those of the second
 // kind; either may be null. Of T where `is_narrow`, else of W. Blocks are (32, rows).
-extern "C" __global__ void __launch_bounds__(512)
+extern "C" __global__ void __launch_bounds__(512, 1)
     column_totals(const W* __restrict__ partials, void* __restrict__ first,
                   void* __restrict__ second, long long is_narrow, long long count,
                   long long columns, long long kinds) {
