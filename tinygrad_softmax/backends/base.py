@@ -105,12 +105,15 @@ class Backend(ConvolutionKernels, NormKernels, ChannelKernels, AttentionKernels)
         """How many threads of the host should share work on so many bytes."""
         return 1
 
-    def synchronize(self) -> None:
-        """Wait until the device has done what was asked of it."""
+    def synchronize(self, device: str | None = None) -> None:
+        """Wait until `device` (the current one) has done what was asked of it."""
 
-    def memory_stats(self) -> dict[str, int]:
-        """Bytes in use on the device by name; empty where nothing keeps count."""
+    def memory_stats(self, device: str | None = None) -> dict[str, int]:
+        """Bytes in use on a device by name; empty where nothing keeps count."""
         return {}
+
+    def empty_cache(self) -> None:
+        """Give memory back that is kept for later arrays, where some is."""
 
     def native_generator(self, seed: tuple[int, int]) -> Any:
         """A generator with NumPy's `Generator` methods, seeded with two integers."""

@@ -13,7 +13,7 @@ import importlib
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from math import prod
 from typing import Any
 
@@ -49,6 +49,7 @@ class CupyBackend(SoftmaxKernels, CudaNorms, CudaChannels):
             self.kernels = Kernels(cupy)
         self._bad_labels: dict[int, _FirstBadLabel] = {}  # by device
         self._uploading: list[tuple[Any, np.ndarray]] = []  # (event, pinned array)
+        self._lock = threading.Lock()  # over both: two threads may upload
 
     # -- placement ---------------------------------------------------------------
 
@@ -86,13 +87,38 @@ class CupyBackend(SoftmaxKernels, CudaNorms, CudaChannels):
         An array of CuPy stays where it is unless `device` says otherwise; other data
         goes to the current device. Nothing is waited for.
         """
-        mine = isinstance(data, self.array_type)
-        if mine and device is None:
-            if dtype is None or data.dtype == dtype:
+        if isinstance(data, self.array_type):
+            if dtype is not None and data.dtype != dtype:
+                with data.device:
+                    data = data.astype(dtype)
+            chosen: Any = None if device is None else self.on(device)
+            if device is None or chosen.id == data.device.id:
                 return data
-            device = self.device_of(data)
+            return self._from_another(data, device)
         with nullcontext() if device is None else self.on(device):
             return self.xp.asarray(data, dtype=dtype)
+
+    def _from_another(self, array: Array, device: str) -> Array:
+        """A copy on `device` of an array of another one.
+
+        The current streams of the two wait for each other: the copy begins when the
+        array is computed, and the array's memory is used anew when it is copied. CuPy
+        sees to neither, and can't copy what isn't contiguous.
+        """
+        cuda = self.xp.cuda
+        with array.device:
+            if not array.flags.c_contiguous:
+                array = array.copy()
+            origin = cuda.get_current_stream()
+            computed = origin.record()
+        with self.on(device):
+            stream = cuda.get_current_stream()
+            stream.wait_event(computed)
+            result = self.xp.asarray(array)
+            copied = stream.record()
+        with array.device:
+            origin.wait_event(copied)
+        return result
 
     def pinned(self, array: np.ndarray) -> np.ndarray:
         """A copy in page-locked memory, of CuPy's pool."""
@@ -111,13 +137,21 @@ class CupyBackend(SoftmaxKernels, CudaNorms, CudaChannels):
             result = self.xp.empty(array.shape, array.dtype)
             result.set(array)
             event = self.xp.cuda.get_current_stream().record()
-        self._uploading = [each for each in self._uploading if not each[0].done]
-        self._uploading.append((event, array))
+        with self._lock:
+            self._forget_uploaded()
+            self._uploading.append((event, array))
         return result
 
+    def _forget_uploaded(self) -> None:
+        """Let go of the host arrays that have been copied."""
+        self._uploading = [each for each in self._uploading if not each[0].done]
+
     def for_another_thread(self) -> AbstractContextManager:
-        """This thread's current device and stream."""
-        return _current(self.xp.cuda.Device(), self.xp.cuda.get_current_stream())
+        """This thread's current device, and its current stream of every device."""
+        cuda = self.xp.cuda
+        count = self.device_count()
+        streams = [cuda.get_current_stream(index) for index in range(count)]
+        return _current(cuda, cuda.Device(), streams)
 
     def to_host(self, array: Array) -> np.ndarray:
         """A copy as a `numpy.ndarray`.
@@ -132,24 +166,35 @@ class CupyBackend(SoftmaxKernels, CudaNorms, CudaChannels):
                 raise error
         return host
 
-    def synchronize(self) -> None:
-        """Wait until the current device has done what was asked of it."""
-        self.xp.cuda.Device().synchronize()
+    def synchronize(self, device: str | None = None) -> None:
+        """Wait until a device (the current one) has done what was asked of it."""
+        with self.on(device or self.name) as chosen:
+            chosen.synchronize()
 
-    def memory_stats(self) -> dict[str, int]:
-        """Bytes of the current device.
+    def memory_stats(self, device: str | None = None) -> dict[str, int]:
+        """Bytes of a device (the current one).
 
         pool_used: in arrays. pool_total: held by CuPy, which keeps what arrays gave
         back. device_used, device_total: of the whole device, by all its programs.
         """
-        pool = self.xp.get_default_memory_pool()
-        free, total = self.xp.cuda.runtime.memGetInfo()
-        return {
-            "pool_used": pool.used_bytes(),
-            "pool_total": pool.total_bytes(),
-            "device_used": total - free,
-            "device_total": total,
-        }
+        with self.on(device or self.name):  # which CuPy's pool is asked about
+            pool = self.xp.get_default_memory_pool()
+            free, total = self.xp.cuda.runtime.memGetInfo()
+            return {
+                "pool_used": pool.used_bytes(),
+                "pool_total": pool.total_bytes(),
+                "device_used": total - free,
+                "device_total": total,
+            }
+
+    def empty_cache(self) -> None:
+        """Give back what CuPy's pools of every device, and of the host, keep unused."""
+        for index in range(self.device_count()):
+            with self.xp.cuda.Device(index):
+                self.xp.get_default_memory_pool().free_all_blocks()
+        with self._lock:
+            self._forget_uploaded()
+        self.xp.get_default_pinned_memory_pool().free_all_blocks()
 
     def native_generator(self, seed: tuple[int, int]) -> Any:
         """CuPy's Generator over Philox, whose state is made fastest."""
@@ -174,8 +219,9 @@ class CupyBackend(SoftmaxKernels, CudaNorms, CudaChannels):
         with labels.device:
             bad = self.bad_labels(labels, classes, ignore_index)
             if bad is not None and bad.size:
-                if device not in self._bad_labels:
-                    self._bad_labels[device] = _FirstBadLabel(self.xp)
+                with self._lock:
+                    if device not in self._bad_labels:
+                        self._bad_labels[device] = _FirstBadLabel(self.xp)
                 self._bad_labels[device].note(bad, labels, options)
         return bad
 
@@ -242,9 +288,13 @@ class CupyBackend(SoftmaxKernels, CudaNorms, CudaChannels):
 
 
 @contextmanager
-def _current(device: Any, stream: Any) -> Iterator[None]:
-    """The current device and stream of the thread that enters."""
-    with device, stream:
+def _current(cuda: Any, device: Any, streams: list[Any]) -> Iterator[None]:
+    """The current device, and stream of each device, of the thread that enters."""
+    with ExitStack() as stack:
+        for index, stream in enumerate(streams):
+            stack.enter_context(cuda.Device(index))  # only there, and left there too
+            stack.enter_context(stream)
+        stack.enter_context(device)
         yield
 
 
@@ -295,27 +345,40 @@ class _FirstBadLabel:
         self.lock = threading.Lock()
         self.options: dict[tuple, int] = {}
         self.record = xp.zeros(3, int64)
+        self.stream = xp.cuda.get_current_stream()  # which used the record last
+
+    def in_turn(self) -> Array:
+        """The record, for the current stream to use after whichever used it last.
+
+        While `lock` is held, on the record's device. The host waits for nothing.
+        """
+        stream = self.xp.cuda.get_current_stream()
+        if stream != self.stream:
+            stream.wait_event(self.stream.record())
+            self.stream = stream
+        return self.record
 
     def note(self, bad: Array, labels: Array, options: tuple) -> None:
         """Keep the first True of `bad`, unless an earlier one is kept already."""
-        with self.lock:
-            number = self.options.setdefault(options, len(self.options) + 1)
         bad, labels = bad.reshape(-1), labels.reshape(-1)
         first = bad.argmax()
         found = self.xp.empty(3, int64)
-        found[0] = bad[first] * number  # 0 where no label is bad
-        found[1] = first
-        found[2] = labels[first]
-        self.xp.copyto(self.record, found, where=self.record[:1] == 0)
+        with self.lock:
+            number = self.options.setdefault(options, len(self.options) + 1)
+            found[0] = bad[first] * number  # 0 where no label is bad
+            found[1] = first
+            found[2] = labels[first]
+            record = self.in_turn()
+            self.xp.copyto(record, found, where=record[:1] == 0)
 
     def read(self) -> IndexError | None:
         """The error of the label that was kept, which is then forgotten."""
-        number, row, value = self.record.get().tolist()
-        if not number:
-            return None
-        with self.record.device:
-            self.record.fill(0)
-        with self.lock:
+        with self.record.device, self.lock:
+            record = self.in_turn()
+            number, row, value = record.get().tolist()
+            if not number:
+                return None
+            record.fill(0)
             shape, *options, error = list(self.options)[number - 1]
         place = tuple(int(i) for i in np.unravel_index(row, shape))
         return error(place, value, *options)
