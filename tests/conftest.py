@@ -34,8 +34,10 @@ settings.load_profile(
 
 # Those that run on a GPU with `--device cuda`: they take cuda_checks.kernels_on.
 KERNELS_ON_A_GPU = {
+    "test_cuda_channels.py",
     "test_cuda_cross_entropy.py",
     "test_cuda_kernels.py",
+    "test_cuda_norms.py",
 }
 
 

@@ -20,15 +20,17 @@ import numpy as np
 
 from .base import Array
 from .cuda.kernels import Kernels
+from .cupy_channels import CudaChannels
 from .cupy_checks import check, imported
-from .cupy_cross_entropy import CrossEntropyKernels
+from .cupy_cross_entropy import CudaCrossEntropy
 from .cupy_labels import BadLabels
-from .cupy_softmax import SoftmaxKernels
+from .cupy_norms import CudaNorms
+from .cupy_softmax import CudaSoftmax
 from .dtypes import float32, int32, is_floating, is_half
 from .targets import LabelError, label_error
 
 
-class CupyBackend(CrossEntropyKernels, SoftmaxKernels):
+class CupyBackend(CudaCrossEntropy, CudaSoftmax, CudaNorms, CudaChannels):
     """Arrays in the memory of CUDA devices, computed by CuPy.
 
     cupy: the module. cupyx: its companion; by default imported when first needed.
