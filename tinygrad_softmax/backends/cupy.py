@@ -14,13 +14,13 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from .base import Array
 from .cuda.kernels import Kernels
+from .cupy_products import ProductKernels
 from .cupy_softmax import SoftmaxKernels
 from .dtypes import float32, int32, int64, is_floating, is_half
 from .targets import LabelError, label_error
@@ -29,7 +29,7 @@ CUPY_NEEDED = 14  # NumPy 2's promotion, and bfloat16
 NO_DRIVER, NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, cudaErrorNoDevice
 
 
-class CupyBackend(SoftmaxKernels):
+class CupyBackend(ProductKernels, SoftmaxKernels):
     """Arrays in the memory of CUDA devices, computed by CuPy.
 
     cupy: the module. cupyx: its companion; by default imported when first needed.
@@ -229,22 +229,6 @@ class CupyBackend(SoftmaxKernels):
         """`array[mask] = value`; CuPy's own counts the mask's elements and waits."""
         mask = mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
         self.xp.copyto(array, value, where=mask)
-
-    def matmul(self, a: Array, b: Array) -> Array:
-        """Matrix product; 16-bit operands are accumulated in float32.
-
-        Many matrices times one are one product of all their rows: CuPy's batched
-        product copies transposed operands. A product of two 16-bit matrices of one
-        dtype is cuBLAS's own, in float32 inside.
-        """
-        if a.ndim > 2 and b.ndim <= 2:
-            rows = a.reshape(prod(a.shape[:-1]), a.shape[-1])
-            return self.matmul(rows, b).reshape(a.shape[:-1] + b.shape[1:])
-        # (A single dot product CuPy would multiply in 16 bits.)
-        single = a.ndim == 1 or b.ndim == 1 or a.shape[-2] == b.shape[-1] == 1
-        if is_half(a.dtype) and a.dtype == b.dtype and not single and b.ndim == 2:
-            return self.xp.matmul(a, b)
-        return super().matmul(a, b)
 
     def scatter_add(self, out: Array, index: Any, values: Array) -> None:
         """`out[index] += values` in place, by atomic additions.
