@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from cuda_checks import REFERENCE, assert_close, draw_array, on_device, wide
+from cuda_scatter_cases import CASES as SCATTER
 
 Case = Callable[[Any], None]
 CASES: dict[str, list[Case]] = {}
@@ -77,3 +78,6 @@ def softmax_vjp_case(n: int, columns: int, dtype: str, shift: int) -> Case:
 for _each in ROWS:
     case("softmax.cu")(softmax_case(*_each))
     case("softmax_vjp.cu")(softmax_vjp_case(*_each))
+
+for _each in SCATTER:
+    case("scatter.cu")(_each)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cuda_cases import Case, softmax_case, softmax_vjp_case
+from cuda_scatter_cases import FAULTS as SCATTER
 
 
 class Fault(NamedTuple):
@@ -93,3 +94,5 @@ FAULTS = [
         GRADIENT,
     ),
 ]
+
+FAULTS += [Fault(*each) for each in SCATTER]

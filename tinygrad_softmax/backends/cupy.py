@@ -21,15 +21,16 @@ import numpy as np
 from .base import Array
 from .cuda.kernels import Kernels
 from .cupy_products import ProductKernels
+from .cupy_scatter import ScatterKernels
 from .cupy_softmax import SoftmaxKernels
-from .dtypes import float32, int32, int64, is_floating, is_half
+from .dtypes import float32, int64, is_floating, is_half
 from .targets import LabelError, label_error
 
 CUPY_NEEDED = 14  # NumPy 2's promotion, and bfloat16
 NO_DRIVER, NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, cudaErrorNoDevice
 
 
-class CupyBackend(ProductKernels, SoftmaxKernels):
+class CupyBackend(ProductKernels, ScatterKernels, SoftmaxKernels):
     """Arrays in the memory of CUDA devices, computed by CuPy.
 
     cupy: the module. cupyx: its companion; by default imported when first needed.
@@ -230,22 +231,6 @@ class CupyBackend(ProductKernels, SoftmaxKernels):
         mask = mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
         self.xp.copyto(array, value, where=mask)
 
-    def scatter_add(self, out: Array, index: Any, values: Array) -> None:
-        """`out[index] += values` in place, by atomic additions.
-
-        In no fixed order: float sums may differ in the last digits from run to run.
-        Types that CUDA can't add so go through float32 (16-bit floats) or int32.
-        """
-        wide = _atomic_dtype(out.dtype)
-        if wide == out.dtype:
-            self.cupyx.scatter_add(out, index, values)
-            return
-        total = out.astype(wide)
-        if hasattr(values, "dtype"):
-            values = values.astype(wide)
-        self.cupyx.scatter_add(total, index, values)
-        out[...] = total
-
     def erf(self, x: Array) -> Array:
         """2/sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
         return self._special("erf", x)
@@ -306,13 +291,6 @@ class _Namespace:
     @staticmethod
     def _keeping_dtype(function: Any) -> Any:
         return lambda x, *args: function(x, *args).astype(x.dtype, copy=False)
-
-
-def _atomic_dtype(dtype: np.dtype) -> np.dtype:
-    """What CUDA adds atomically in place of `dtype`."""
-    if is_half(dtype):
-        return float32
-    return int32 if dtype.kind in "iub" and dtype.itemsize < 4 else dtype
 
 
 class _FirstBadLabel:

@@ -72,6 +72,14 @@ SOURCES = {
     source.file: source
     for source in (
         Source(
+            "scatter.cu",
+            macros=product(WIDE=(0, 1)),
+            wide_loads=frozenset(
+                {"scatter_atomic", "scatter_chunks", "scatter_borders"}
+            ),
+            wide_stores=frozenset({"scatter_chunks", "scatter_borders"}),
+        ),
+        Source(
             "softmax.cu",
             macros=product(WIDE=(0, 1), HELD=(0, 32, 64, 128)),
             wide_loads=frozenset({"softmax", "log_softmax", "logsumexp"}),
