@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from cuda_checks import REFERENCE, assert_close, draw_array, on_device, wide
 from cuda_scatter_cases import CASES as SCATTER
+from cuda_window_cases import CASES as WINDOWS
 
 Case = Callable[[Any], None]
 CASES: dict[str, list[Case]] = {}
@@ -81,3 +82,6 @@ for _each in ROWS:
 
 for _each in SCATTER:
     case("scatter.cu")(_each)
+
+for _each in WINDOWS:
+    case("windows.cu")(_each)

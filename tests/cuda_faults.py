@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from cuda_cases import Case, softmax_case, softmax_vjp_case
 from cuda_scatter_cases import FAULTS as SCATTER
+from cuda_window_cases import FAULTS as WINDOWS
 
 
 class Fault(NamedTuple):
@@ -95,4 +96,4 @@ FAULTS = [
     ),
 ]
 
-FAULTS += [Fault(*each) for each in SCATTER]
+FAULTS += [Fault(*each) for each in SCATTER + WINDOWS]

@@ -20,7 +20,7 @@ import numpy as np
 
 from .base import Array
 from .cuda.kernels import Kernels
-from .cupy_products import ProductKernels
+from .cupy_convolutions import ConvolutionKernels
 from .cupy_scatter import ScatterKernels
 from .cupy_softmax import SoftmaxKernels
 from .dtypes import float32, int64, is_floating, is_half
@@ -30,7 +30,7 @@ CUPY_NEEDED = 14  # NumPy 2's promotion, and bfloat16
 NO_DRIVER, NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, cudaErrorNoDevice
 
 
-class CupyBackend(ProductKernels, ScatterKernels, SoftmaxKernels):
+class CupyBackend(ConvolutionKernels, ScatterKernels, SoftmaxKernels):
     """Arrays in the memory of CUDA devices, computed by CuPy.
 
     cupy: the module. cupyx: its companion; by default imported when first needed.

@@ -79,6 +79,7 @@ SOURCES = {
             ),
             wide_stores=frozenset({"scatter_chunks", "scatter_borders"}),
         ),
+        Source("windows.cu"),
         Source(
             "softmax.cu",
             macros=product(WIDE=(0, 1), HELD=(0, 32, 64, 128)),
