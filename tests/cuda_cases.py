@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from cuda_attention_cases import CASES as ATTENTION
 from cuda_checks import REFERENCE, assert_close, draw_array, on_device, wide
 from cuda_scatter_cases import CASES as SCATTER
 from cuda_window_cases import CASES as WINDOWS
@@ -85,3 +86,6 @@ for _each in SCATTER:
 
 for _each in WINDOWS:
     case("windows.cu")(_each)
+
+for _each in ATTENTION:
+    case("attention.cu")(_each)

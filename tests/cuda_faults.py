@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from cuda_attention_cases import FAULTS as ATTENTION
 from cuda_cases import Case, softmax_case, softmax_vjp_case
 from cuda_scatter_cases import FAULTS as SCATTER
 from cuda_window_cases import FAULTS as WINDOWS
@@ -96,4 +97,4 @@ FAULTS = [
     ),
 ]
 
-FAULTS += [Fault(*each) for each in SCATTER + WINDOWS]
+FAULTS += [Fault(*each) for each in ATTENTION + SCATTER + WINDOWS]

@@ -20,6 +20,7 @@ import numpy as np
 
 from .base import Array
 from .cuda.kernels import Kernels
+from .cupy_attention import AttentionKernels
 from .cupy_convolutions import ConvolutionKernels
 from .cupy_scatter import ScatterKernels
 from .cupy_softmax import SoftmaxKernels
@@ -30,7 +31,7 @@ CUPY_NEEDED = 14  # NumPy 2's promotion, and bfloat16
 NO_DRIVER, NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, cudaErrorNoDevice
 
 
-class CupyBackend(ConvolutionKernels, ScatterKernels, SoftmaxKernels):
+class CupyBackend(ConvolutionKernels, AttentionKernels, ScatterKernels, SoftmaxKernels):
     """Arrays in the memory of CUDA devices, computed by CuPy.
 
     cupy: the module. cupyx: its companion; by default imported when first needed.

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .base import Array, Backend
+from .base import Array
 from .cuda import gemm
+from .cupy_kernels import CudaKernels
 from .dtypes import is_floating, is_half, working_dtype
 
 BFLOAT16_FROM = 80  # the compute capability whose cuBLAS multiplies bfloat16
@@ -34,7 +35,7 @@ class _Operand(NamedTuple):
     strides: tuple[int, ...]  # of the batch axes, in elements
 
 
-class ProductKernels(Backend):
+class ProductKernels(CudaKernels):
     """Products in the dtype of their operands; 16-bit ones are summed in float32.
 
     Float32 is multiplied in full precision unless CuPy was told to use TF32, by

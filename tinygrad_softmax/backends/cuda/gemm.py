@@ -100,6 +100,15 @@ def to_copy(
     calls = batches(shape, *operands, out).calls
     apart = tuple(batches(shape, each, out).calls > 1 for each in operands)
     moved = sum(size for size, copied in zip(nbytes, apart, strict=True) if copied)
-    if calls <= FEW_CALLS or moved >= calls * CALL_BYTES:
+    if are_worth(calls, moved) or batches(shape, out).calls > 1:
         return (False,) * len(operands)
     return apart
+
+
+def are_worth(calls: int, nbytes: int) -> bool:
+    """Whether to make so many calls, rather than to copy so many bytes.
+
+    >>> are_worth(4, 1 << 10), are_worth(64, 1 << 20), are_worth(64, 1 << 30)
+    (True, False, True)
+    """
+    return calls <= FEW_CALLS or nbytes >= calls * CALL_BYTES
