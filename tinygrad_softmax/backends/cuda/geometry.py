@@ -82,11 +82,11 @@ def items(count: int, packs: int, threads: int = 256) -> Launch:
 
 def chunk(n: int, packs: int) -> int:
     """How many of n sorted positions, of so many packs of columns, one thread goes
-    through: enough threads for a GPU, and of chunks no more than about so many as each
-    is long, since a row that all positions name adds up all chunks.
+    through: so few that a GPU has enough threads, else up to the root of n, since a row
+    that many chunks name adds up all of theirs.
 
     >>> chunk(16384, 192), chunk(1 << 20, 1), chunk(100, 1)
-    (128, 16, 16)
+    (32, 16, 16)
     """
     largest = min(n * packs >> 16, isqrt(n))
     return max(SHORTEST_CHUNK, 1 << max(0, largest.bit_length() - 1))
