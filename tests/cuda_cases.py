@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from cuda_attention_cases import CASES as ATTENTION
 from cuda_channel_checks import check_maps, check_moments, check_sums, of_channels
 from cuda_checks import (
     REFERENCE,
@@ -23,6 +24,8 @@ from cuda_checks import (
 )
 from cuda_cross_entropy import CASES as CROSS_ENTROPY
 from cuda_norm_checks import affine, check_backward, check_forward
+from cuda_scatter_cases import CASES as SCATTER
+from cuda_window_cases import CASES as WINDOWS
 
 from tinygrad_softmax.backends.cuda import geometry
 
@@ -187,3 +190,11 @@ for _shape, _dtype, _shift in [
     case("channel_sums.cu")(channel_case(_shape, _dtype, _shift))
     case("channel_affine.cu")(channel_case(_shape, _dtype, _shift))
 case("channel_sums.cu")(far_from_zero_case((600, 5)))
+for _each in SCATTER:
+    case("scatter.cu")(_each)
+
+for _each in WINDOWS:
+    case("windows.cu")(_each)
+
+for _each in ATTENTION:
+    case("attention.cu")(_each)

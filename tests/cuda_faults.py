@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from cuda_attention_cases import FAULTS as ATTENTION
 from cuda_cases import (
     Case,
     channel_case,
@@ -20,6 +21,8 @@ from cuda_cases import (
 )
 from cuda_cross_entropy import Case as CrossEntropy
 from cuda_cross_entropy import confident_rows
+from cuda_scatter_cases import FAULTS as SCATTER
+from cuda_window_cases import FAULTS as WINDOWS
 
 
 class Fault(NamedTuple):
@@ -400,3 +403,4 @@ FAULTS += [
         ODD_CHANNELS,
     ),
 ]
+FAULTS += [Fault(*each) for each in ATTENTION + SCATTER + WINDOWS]

@@ -5,6 +5,7 @@ They hold for any size, past 2^31 elements too, and are tested without a GPU.
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import NamedTuple
 
 BLOCK = 128  # threads of a block where a row needs no more
@@ -12,6 +13,7 @@ WIDEST = 512  # threads that a block over rows may have: MOST_THREADS of common.
 MOST_BLOCKS = 2**31 - 1  # of a grid's first axis
 MOST_ROWS = 65535  # of its second axis
 STATIC = 2048  # bytes of shared memory left for what kernels declare themselves
+SHORTEST_CHUNK = 16
 ACCESS = 16  # bytes of the widest load and store
 
 
@@ -170,6 +172,33 @@ def flat(n: int, per_thread: int, threads: int = 256) -> Launch:
     """
     blocks = -(-n // (per_thread * threads))
     return Launch((max(1, min(blocks, MOST_BLOCKS)),), (threads,), 0)
+
+
+def items(count: int, packs: int, threads: int = 256) -> Launch:
+    """How a kernel over `count` items of so many packs of columns is launched: blocks
+    of (lanes, items), and on the grid's second axis the columns that lanes don't reach.
+
+    >>> items(1000, 192)
+    Launch(grid=(125, 6), block=(32, 8), held=0)
+    >>> items(1000, 1)
+    Launch(grid=(4, 1), block=(1, 256), held=0)
+    """
+    lanes = min(32, 1 << max(0, packs - 1).bit_length())
+    together = threads // lanes
+    blocks = max(1, min(-(-count // together), MOST_BLOCKS))
+    return Launch((blocks, min(-(-packs // lanes), MOST_ROWS)), (lanes, together), 0)
+
+
+def chunk(n: int, packs: int) -> int:
+    """How many of n sorted positions, of so many packs of columns, one thread goes
+    through: so few that a GPU has enough threads, else up to the root of n, since a row
+    that many chunks name adds up all of theirs.
+
+    >>> chunk(16384, 192), chunk(1 << 20, 1), chunk(100, 1)
+    (32, 16, 16)
+    """
+    largest = min(n * packs >> 16, isqrt(n))
+    return max(SHORTEST_CHUNK, 1 << max(0, largest.bit_length() - 1))
 
 
 def is_wide(columns: int, itemsize: int, *pointers: int) -> bool:

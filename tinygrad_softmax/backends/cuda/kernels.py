@@ -79,6 +79,22 @@ SOURCES = {
     source.file: source
     for source in (
         Source(
+            "scatter.cu",
+            macros=product(WIDE=(0, 1)),
+            wide_loads=frozenset(
+                {"scatter_atomic", "scatter_chunks", "scatter_borders"}
+            ),
+            wide_stores=frozenset({"scatter_chunks", "scatter_borders"}),
+        ),
+        Source("windows.cu"),
+        Source(
+            "attention.cu",
+            dtypes=("float32", "float64"),
+            macros=product(WIDE=(0,), HELD=(32,)) + product(WIDE=(1,), HELD=(32, 64)),
+            wide_loads=frozenset({"attention_weights", "attention_weights_vjp"}),
+            wide_stores=frozenset({"attention_weights", "attention_weights_vjp"}),
+        ),
+        Source(
             "softmax.cu",
             macros=product(WIDE=(0, 1), HELD=(0, 32, 64, 128)),
             wide_loads=frozenset({"softmax", "log_softmax", "logsumexp"}),
