@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from xml.dom.minidom import parseString
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn
 from tinygrad_softmax.explaining.grouping import find_repeats
+from tinygrad_softmax.explaining.notebook import notebook_html
 from tinygrad_softmax.explaining.outline import outline
 
 SECONDS = 30.0  # on a busy machine; about 1 s on an idle one
@@ -70,7 +72,7 @@ def test_a_long_loop_shows_its_first_and_last_turn(device):
     (repeat,) = explanation.repeats
     assert (repeat.first, repeat.last, repeat.count) == (2, 201, 100)
     text = explanation.text(80)
-    assert text.count("... 98 more turns of the same (#4 to #199, 196 ops)") == 2
+    assert text.count("... 98 more turns (#4 to #199, 196 ops)") == 2
     assert "#3 tanh -> h" in text
     assert "#201 tanh -> h" in text
     assert "#50 " not in text
@@ -110,7 +112,7 @@ def test_many_modules_are_folded(device):
     explanation = tg.explain(lambda x: (model(x) ** 2).mean(), x)
     text = explanation.text(80)
     assert "[0 Block] 4 ops" in text
-    assert "98 more turns of the same" in text
+    assert "98 more turns" in text
     assert "[99 Block] 4 ops" in text
     assert "[50 Block]" not in text
     assert "and 380 more leaves" in text
@@ -139,8 +141,22 @@ def test_modules_that_do_not_fit_are_one_line_each(device):
     assert len(kinds["entry"]) <= 10
     assert kinds["folded"]
     text = explanation.text(80, limit=10)
-    assert "[parts.29 Sequential] 2 ops, #" in text
-    assert ": float32 (2, 33)" in text
+    assert "[parts.29 Sequential] 2 ops, #119 to #120: float32 (2, 33)\n" in text
+    assert "[parts.28 Sequential] 2 ops, #117 to #118: float32 (2, 32); steps" in text
+    parseString(explanation._repr_html_())
+
+
+def test_html_of_what_is_left_out_is_well_formed(device):
+    x = leaf([0.3, 0.4], device)
+    net = nn.Sequential(nn.Linear(2, 2), nn.Tanh()).to(device)
+
+    def f(x):
+        h = net(irregular(x, 60) * tg.ones((1, 2), device=device))
+        return irregular(net(h), 60)
+
+    explanation = tg.explain(f, x.astype(tg.float32))
+    assert "not shown" in explanation.text(80, limit=5)
+    parseString(notebook_html(explanation, 5))
 
 
 def irregular(x, count):

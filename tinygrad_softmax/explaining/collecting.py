@@ -163,7 +163,8 @@ def _kept(node: Node, numbers: dict[Node, int]) -> list[Kept]:
             elif kept.kind == "input" and parents[place] is not None:
                 each.entry = numbers[parents[place]]
             flat.append(each)
-    return flat
+    order = {name: i for i, name in enumerate((*op.inputs, "out", *op.residuals))}
+    return sorted(flat, key=lambda kept: order.get(kept.name, len(order)))
 
 
 def _kept_by_checkpoint(node: Node) -> list[Kept]:
@@ -265,13 +266,14 @@ def _say_how_it_was_fitted(message: Message, sent: Any) -> None:
 def _label_ops(explanation: Explanation) -> None:
     """An op is called what it is assigned to: the last one, where one expression made
     several."""
-    for entry in explanation.ops:
+    ops = explanation.ops
+    for entry, after in zip(ops, [*ops[1:], None]):
         source = entry.source
         if source is None or entry.in_backward:
             continue
-        following = entry.number < len(explanation.entries)
-        after = explanation.entries[entry.number] if following else None
-        if source.assigned and (after is None or after.source != source):
+        # (In a loop the op that follows may be made by the same expression, too.)
+        alone = entry.via in ("", entry.op) or after is None or after.source != source
+        if source.assigned and alone:
             entry.label = entry.label or source.assigned
 
 

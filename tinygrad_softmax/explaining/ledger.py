@@ -7,7 +7,7 @@ from typing import Any
 from .explanation import Check, Entry, Explanation, Input, Kept, Message
 from .formula_text import as_text
 from .formulas import TERMS
-from .outline import LIMIT, Item, outline
+from .outline import LIMIT, Item, heads, outline
 from .words import (
     array_lines,
     counted,
@@ -125,7 +125,11 @@ class Ledger:
     def forward(self) -> None:
         self.add("text")
         self.add("head", "FORWARD: the ops, in the order in which they ran")
+        before: tuple[Item, ...] = ()
         for item in self.items:
+            for head in heads(item, before):
+                self.summary_line(head, "")
+            before = item.boxes
             if item.kind == "entry":
                 self.entry(self.explanation[item.numbers[0]], item.depth)
             else:
@@ -205,7 +209,7 @@ class Ledger:
         ops = counted(len(numbers), "op")
         if item.kind == "turns" and item.repeat is not None:
             turns = len(numbers) // item.repeat.length
-            text = f"... {counted(turns, 'more turn')} of the same ({span}, {ops})"
+            text = f"... {counted(turns, 'more turn')} ({span}, {ops})"
         elif item.kind == "rest" or group is None:
             text = f"... {ops} not shown ({span}); text(limit=None) shows all"
         else:
@@ -226,38 +230,31 @@ class Ledger:
         seed = seed if size <= 8 else "the gradient given"
         head = f"BACKWARD: the gradient of {root}, beginning with {seed}"
         self.add("head", head)
-        before: list[Item] = []
-        for item, boxes in reversed(self.with_boxes()):
-            for depth, box in enumerate(boxes):
-                if before[depth : depth + 1] != [box]:
-                    self.summary_line(box, "")
-            before = boxes
+        before: tuple[Item, ...] = ()
+        for item in reversed(self.items):
+            for head in heads(item, before):
+                self.summary_line(head, "")
+            before = item.boxes
             if item.kind == "entry":
                 self.step(self.explanation[item.numbers[0]], item.depth)
             else:
-                steps = [self.explanation[n].step for n in item.numbers]
-                known = sorted(step for step in steps if step is not None)
-                extra = ""
-                if known:
-                    extra = f"; steps {known[0]} to {known[-1]}"
-                self.summary_line(item, extra)
+                self.summary_line(item, self.steps(item))
 
-    def with_boxes(self) -> list[tuple[Item, list[Item]]]:
-        """Each item that is no box, with the open boxes that it is in."""
-        found, boxes = [], []
-        for item in self.items:
-            del boxes[item.depth :]
-            if item.kind == "open":
-                boxes.append(item)
-            else:
-                found.append((item, list(boxes)))
-        return found
+    def steps(self, item: Item) -> str:
+        """Which steps of backward a line stands for."""
+        steps = [self.explanation[number].step for number in item.numbers]
+        known = sorted(step for step in steps if step is not None)
+        if not known:
+            return ""
+        several = known[0] != known[-1]
+        return f"; steps {known[0]} to {known[-1]}" if several else f"; step {known[0]}"
 
     def step(self, entry: Entry, depth: int) -> None:
         if entry.step is None:
             return
-        label = f" -> {entry.label}" if entry.label else ""
-        self.add("entry", f"step {entry.step}: #{entry.number} {entry.op}{label}", depth)
+        name = self.name(entry.number)
+        op = "" if name == f"#{entry.number} {entry.op}" else f" ({entry.op})"
+        self.add("entry", f"step {entry.step}: {name}{op}", depth)
         self.field("g", self.arrived(entry, depth), depth)
         if entry.check is not None:
             self.field("check", self.check(entry.check, depth, 1), depth)

@@ -6,11 +6,13 @@ what the ledger folds is folded here.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from html import escape
 
 from .explanation import Entry, Explanation, Message
 from .formula_text import as_mathml
 from .ledger import Ledger
+from .outline import Item, heads
 from .words import array_lines, counted, shape_text
 
 LIMIT = 25  # ops that are shown in full
@@ -96,20 +98,28 @@ class _Page:
 
     def forward(self) -> None:
         self.add('<details open="open"><summary><b>Forward</b></summary>')
-        depth = 0
-        for item in self.ledger.items:
-            self.add("</div>" * max(0, depth - item.depth))
-            depth = item.depth
-            if item.kind == "entry":
-                self.entry(self.explanation[item.numbers[0]])
-                continue
-            self.line(item, "")
-            if item.kind == "open":
-                self.add('<div class="tg-box">')
-                depth += 1
-        self.add("</div>" * depth + "</details>")
+        self.boxed(self.ledger.items, self.entry, False)
+        self.add("</details>")
 
-    def line(self, item, extra: str) -> None:
+    def boxed(
+        self, items: Sequence[Item], show: Callable[[Entry], None], steps: bool
+    ) -> None:
+        """Items, each in the boxes of its modules."""
+        before: tuple[Item, ...] = ()
+        for item in items:
+            new = heads(item, before)
+            self.add("</div>" * (len(before) - item.depth + len(new)))
+            for head in new:
+                self.line(head, "")
+                self.add('<div class="tg-box">')
+            before = item.boxes
+            if item.kind == "entry":
+                show(self.explanation[item.numbers[0]])
+            else:
+                self.line(item, self.ledger.steps(item) if steps else "")
+        self.add("</div>" * len(before))
+
+    def line(self, item: Item, extra: str) -> None:
         quiet = Ledger(self.explanation, 200, 1)
         quiet.summary_line(item, extra)
         text = quiet.lines[-1][1].strip()
@@ -138,11 +148,7 @@ class _Page:
 
     def backward(self) -> None:
         self.add('<details open="open"><summary><b>Backward</b></summary>')
-        for item in reversed(self.ledger.items):
-            if item.kind == "entry":
-                self.step(self.explanation[item.numbers[0]])
-            elif item.kind != "open":
-                self.line(item, "")
+        self.boxed(self.ledger.items[::-1], self.step, True)
         self.add("</details>")
 
     def step(self, entry: Entry) -> None:

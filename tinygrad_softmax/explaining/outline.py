@@ -8,23 +8,37 @@ from dataclasses import dataclass, field
 from .explanation import Entry, Explanation, Group, Repeat
 
 LIMIT = 40  # ops that are shown in full, unless the caller says otherwise
+LINE = 0.2  # of the room of an op, which a line takes
 
 
 @dataclass(eq=False)
 class Item:
     """A line of the outline.
 
-    kind: "entry" (shown in full), "folded" (a group that is shown as one line), "open"
-        (a group whose members follow), "turns" (turns of a loop that are left out), or
-        "rest" (entries that are left out).
-    numbers: the ops it stands for, in order of creation. depth: of the box it is in.
+    kind: "entry" (shown in full), "folded" (a group that is shown as one line), "turns"
+        (turns of a loop that are left out), "rest" (entries that are left out), or
+        "open" (the head of a group whose members are shown).
+    numbers: the ops it stands for, in order of creation.
+    boxes: the "open" items that it is in, the outermost first.
     """
 
     kind: str
     numbers: list[int]
-    depth: int = 0
+    boxes: tuple[Item, ...] = ()
     group: Group | None = None
     repeat: Repeat | None = None
+
+    @property
+    def depth(self) -> int:
+        return len(self.boxes)
+
+
+def heads(item: Item, before: tuple[Item, ...]) -> list[Item]:
+    """The boxes of an item that are not open yet, where those `before` are."""
+    same = 0
+    while same < min(len(before), item.depth) and before[same] is item.boxes[same]:
+        same += 1
+    return list(item.boxes[same:])
 
 
 @dataclass(eq=False)
@@ -52,7 +66,7 @@ def outline(explanation: Explanation, limit: int | None = LIMIT) -> list[Item]:
     hidden = {} if limit is None else _left_out_turns(explanation, limit)
     unfolded = _unfolded(root, limit, hidden)
     items: list[Item] = []
-    _lay_out(root, 0, unfolded, hidden, items)
+    _lay_out(root, (), unfolded, hidden, items)
     return items if limit is None else _shortened(items, limit)
 
 
@@ -113,15 +127,20 @@ def _unfolded(
     return opened
 
 
-def _direct(box: _Box, hidden: dict[int, Repeat]) -> int:
-    return sum(
-        not isinstance(part, _Box) and part.number not in hidden for part in box.parts
-    )
+def _direct(box: _Box, hidden: dict[int, Repeat]) -> float:
+    """How much room an open box takes: its own ops, and a line for each box in it."""
+    room = 0.0
+    for part in box.parts:
+        if not isinstance(part, _Box):
+            room += part.number not in hidden
+        elif not all(entry.number in hidden for entry in part.entries()):
+            room += LINE
+    return room
 
 
 def _lay_out(
     box: _Box,
-    depth: int,
+    boxes: tuple[Item, ...],
     opened: set[int] | None,
     hidden: dict[int, Repeat],
     items: list[Item],
@@ -137,14 +156,14 @@ def _lay_out(
             if items and items[-1].kind == "turns" and items[-1].repeat is repeat:
                 items[-1].numbers += numbers
             else:
-                items.append(Item("turns", numbers, depth, repeat=repeat))
+                items.append(Item("turns", numbers, boxes, repeat=repeat))
         elif not isinstance(part, _Box):
-            items.append(Item("entry", numbers, depth))
+            items.append(Item("entry", numbers, boxes))
         elif opened is None or id(part) in opened:
-            items.append(Item("open", numbers, depth, part.group))
-            _lay_out(part, depth + 1, opened, hidden, items)
+            head = Item("open", numbers, boxes, part.group)
+            _lay_out(part, (*boxes, head), opened, hidden, items)
         else:
-            items.append(Item("folded", numbers, depth, part.group))
+            items.append(Item("folded", numbers, boxes, part.group))
 
 
 def _shortened(items: list[Item], limit: int) -> list[Item]:
@@ -152,5 +171,5 @@ def _shortened(items: list[Item], limit: int) -> list[Item]:
     if len(items) <= 2 * limit:
         return items
     start, stop = limit, len(items) - limit
-    middle = [n for item in items[start:stop] if item.kind != "open" for n in item.numbers]
+    middle = [number for item in items[start:stop] for number in item.numbers]
     return [*items[:start], Item("rest", middle), *items[stop:]]

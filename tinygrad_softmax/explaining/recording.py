@@ -20,6 +20,17 @@ from ..autograd.walk import _Walk
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _frame = sys._getframe
+
+
+class _Ours(dict):
+    """Whether a file belongs to the package, by its name; asked once of each."""
+
+    def __missing__(self, name: str) -> bool:
+        found = self[name] = name.startswith(_PACKAGE)
+        return found
+
+
+_ours = _Ours()
 _WALK = _Walk.run.__code__
 
 
@@ -94,7 +105,7 @@ class Recorder:
         # 0 is this function, 1 the engine's, 2 the op's own wrapper, 3 who called it.
         frame, within, via, rule_of = _frame(3), self.within, None, None
         code = frame.f_code
-        while code.co_filename.startswith(_PACKAGE):
+        while _ours[code.co_filename]:
             if code is _CALL:  # everything outside it is known
                 code, lasti = within[2], within[3]
                 break
@@ -115,14 +126,14 @@ class Recorder:
         """Run a module's forward, with its call noted in what is recorded there."""
         outer, frame = self.within, _frame(2)  # 1 is Module.__call__
         code = frame.f_code
-        while code.co_filename.startswith(_PACKAGE):
+        while _ours[code.co_filename]:
             above = frame.f_back
             if code is _CALL or above is None:
                 break
             frame, code = above, above.f_code
         lasti = frame.f_lasti
         if code is _CALL:
-            code, lasti = outer[2], outer[3]
+            _, _, code, lasti = outer
         self.within = (weakref.ref(module), outer, code, lasti)
         try:
             return module.forward(*args, **kwargs)

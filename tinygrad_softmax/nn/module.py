@@ -52,10 +52,10 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if current_observer() is None:
+        observer = current_observer()
+        if observer is None or not hasattr(observer, "call"):
             return self.forward(*args, **kwargs)
-        call = getattr(current_observer(), "call", None)  # a recording notes it
-        return call(self, args, kwargs) if call else self.forward(*args, **kwargs)
+        return observer.call(self, args, kwargs)  # a recording notes it
 
     def __setattr__(self, name: str, value: Any) -> None:
         before, buffers = vars(self).get(name), vars(self).get("_buffer_names", {})
