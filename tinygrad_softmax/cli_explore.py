@@ -108,7 +108,7 @@ def _digit(
 def _row(
     options: argparse.Namespace, classifier: Classifier, table: Table
 ) -> tuple[np.ndarray, str | None, str]:
-    """A row of a table: its features, its class if the table says it, and where it is."""
+    """A row of a table: its features, its class if it says one, and where it is."""
     number = _which(options.row, len(table.rows), f"rows of {table.name}")
     row, line = table.rows[number - 1], table.lines[number - 1]
     one = table._replace(rows=[row], lines=[line])
@@ -116,12 +116,12 @@ def _row(
     name = None
     if classifier.target_name in table.columns:
         name = row[table.columns.index(classifier.target_name)].strip() or None
-        if name is not None and options.label is None:
-            if name not in classifier.class_names:
-                raise DataError(
-                    f"{table.name}, line {line}: the model knows no class {name!r}; "
-                    f"give one of {listed(classifier.class_names)} with --label"
-                )
+    known = classifier.class_names
+    if name is not None and options.label is None and name not in known:
+        raise DataError(
+            f"{table.name}, line {line}: the model knows no class {name!r}; "
+            f"give one of {listed(known)} with --label"
+        )
     return features, name, f"{table.name}, line {line}"
 
 

@@ -112,7 +112,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     program = Path(sys.argv[0]).name
     parser = _Parser(
         prog=program if "tinygrad" in program else "python -m tinygrad_softmax",
-        description="Train a softmax classifier, label new rows with it, and look inside.",
+        description="Train a softmax classifier, label rows with it, and look inside.",
         epilog="Begin with `train`, which needs no options. `train --help` says more.",
         allow_abbrev=False,
     )
@@ -150,7 +150,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     explore = commands.add_parser(
         "explore",
         help="write a page that shows how a loss and its gradients come about",
-        description="Write a page that shows a loss forward and backward, step by step.",
+        description="Write a page that shows a loss and its gradients, step by step.",
         epilog=EXPLORE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -284,7 +284,7 @@ def _add_output_options(group: Any) -> None:
         "--no-page",
         dest="page",
         action="store_false",
-        help=f"write no {PAGE_NAME}, which shows {BATCH_ROWS} held-out rows as one batch",
+        help=f"write no {PAGE_NAME}, which shows a batch of {BATCH_ROWS} held-out rows",
     )
 
 

@@ -48,8 +48,8 @@ def explore(loss: Tensor | Explanation, path: str | os.PathLike[str]) -> Path:
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(
-            f"explore: the path is a {type(path).__name__}; expected where to write the "
-            'page; mend: tg.explore(loss, "graph.html")'
+            f"explore: the path is a {type(path).__name__}; expected where to write "
+            'the page; mend: tg.explore(loss, "graph.html")'
         )
     from ..saving import write_atomically
     from .page_data import page_data

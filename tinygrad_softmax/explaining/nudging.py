@@ -60,7 +60,7 @@ def nudges_of(
 
 @dataclass(eq=False)
 class _Beyond:
-    """Where an unfolding ends: in an entry of the whole graph, with the ops after it."""
+    """Where an unfolding ends: in an entry of the whole graph, with what follows."""
 
     replay: Replay
     number: int

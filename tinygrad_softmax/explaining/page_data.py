@@ -48,6 +48,7 @@ def page_data(explanation: Explanation) -> Data:
         "root": str(explanation.root),
         "seed": page.pool.add(explanation.seed),
         "recorded": explanation.recorded,
+        "notes": [*explanation.notes, *page.notes],
         "nodes": page.nodes,
         "messages": page.messages,
         "boxes": page.boxes,
@@ -65,6 +66,7 @@ class _Page:
         self.messages: list[Data] = []
         self.boxes: list[Data] = []
         self.terms: set[str] = set()
+        self.notes: list[str] = []
         self.unfoldings: dict[int, Explanation] = {}
         self.constants: dict[tuple[str, int], Data] = {}
 
@@ -75,8 +77,7 @@ class _Page:
             box = _group_id(entry.group)
             self.nodes.append(self.node(entry, "", box, explanation))
         for message in explanation.messages:
-            source = explanation[message.source]
-            self.messages.append(self.message(message, source, ""))
+            self.messages.append(self.message(message, explanation, ""))
 
     # -- a fused op --------------------------------------------------------------------
 
@@ -97,8 +98,10 @@ class _Page:
                 "node": str(number),
                 "root": f"{prefix}{found.root}",
                 "differs": self.difference(number, found),
+                "notes": list(found.notes),
             }
         )
+        self.notes += found.notes
         for entry in found.entries:
             if entry.number in found.outside:
                 continue
@@ -112,7 +115,7 @@ class _Page:
                 if each.entry in found.outside:
                     data["node"] = str(found.outside[each.entry])
         for message in found.messages:
-            data = self.message(message, found[message.source], prefix)
+            data = self.message(message, found, prefix)
             outside = found.outside.get(message.target)
             if outside is not None:
                 data["to"] = str(outside)
@@ -181,7 +184,7 @@ class _Page:
             {"name": each.name, "node": self.input_id(entry, each, prefix, box)}
             for each in entry.inputs
         ]
-        words, terms = formula_words(entry, self.names(entry))
+        words, terms = formula_words(entry, explanation.__getitem__)
         data |= words
         self.terms |= terms
         statics = entry.statics
@@ -208,15 +211,8 @@ class _Page:
             data["hooks"] = entry.hooks
         return data
 
-    def names(self, entry: Entry) -> dict[int, str]:
-        """What the inputs of an op are called, by position, where there is a name."""
-        explanation_names = {}
-        for each in entry.inputs:
-            explanation_names[each.position] = each.label
-        return explanation_names
-
     def input_id(self, entry: Entry, each: Any, prefix: str, box: str | None) -> Any:
-        """The id of the node that an input comes from; None for numbers and the like."""
+        """The id of the node that an input comes from; None for a number or the like."""
         if each.entry is not None:
             return f"{prefix}{each.entry}"
         shape = getattr(each.value, "shape", ())
@@ -252,8 +248,9 @@ class _Page:
 
     # -- messages ----------------------------------------------------------------------
 
-    def message(self, message: Message, source: Entry, prefix: str) -> Data:
-        words, terms = rule_words(message, source, self.names(source))
+    def message(self, message: Message, explanation: Explanation, prefix: str) -> Data:
+        source = explanation[message.source]
+        words, terms = rule_words(message, source, explanation.__getitem__)
         self.terms |= terms
         data: Data = {
             "from": f"{prefix}{message.source}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import keyword
+from collections.abc import Callable
 from typing import Any
 
 from .explanation import Entry, Input, Message
@@ -12,13 +13,16 @@ from .formulas import TERMS
 from .words import number
 
 Words = dict[str, Any]
+Inputs = Callable[[int], Entry]  # the entry of a number
+Named = tuple[dict[str, ast.expr], bool]
+SHORT = 16  # characters of a formula that may stand inside another
 
 # Names that formulas use for something else than a variable of the program.
 _TAKEN = {"g", "out", "m", "n", "e", "pi", "inf", *TERMS}
 _TAKEN |= {"exp", "log", "sum", "mean", "max", "min", "sqrt", "abs", "tanh", "softmax"}
 
 
-def formula_words(entry: Entry, labels: dict[int, str]) -> tuple[Words, set[str]]:
+def formula_words(entry: Entry, inputs: Inputs) -> tuple[Words, set[str]]:
     """The formula of an op for its node, and the terms that it uses.
 
     "forward" is "label = formula" as MathML, in the program's own names where all
@@ -34,7 +38,7 @@ def formula_words(entry: Entry, labels: dict[int, str]) -> tuple[Words, set[str]
         words["cite"] = formula.source
     if not formula.forward:
         return words, set()
-    names, plain = _names(entry, labels)
+    names, plain = _names(entry, inputs)
     left = _own_name(entry) or "out"
     right = as_mathml(_renamed(formula.forward, names))
     words["forward"] = as_mathml(left).replace("</math>", "<mo>=</mo>") + right.replace(
@@ -46,12 +50,12 @@ def formula_words(entry: Entry, labels: dict[int, str]) -> tuple[Words, set[str]
 
 
 def rule_words(
-    message: Message, source: Entry, labels: dict[int, str]
+    message: Message, source: Entry, inputs: Inputs
 ) -> tuple[Words, set[str]]:
     """The formula of a message, as "rule", and the terms that it uses."""
     if not message.formula:
         return {}, set()
-    names, plain = _names(source, labels)
+    names, plain = _names(source, inputs)
     own = _own_name(source)
     if own:
         names["out"] = ast.Name(own)
@@ -61,15 +65,15 @@ def rule_words(
     return words, _terms(message.formula)
 
 
-def _names(entry: Entry, labels: dict[int, str]) -> tuple[dict[str, ast.expr], bool]:
+def _names(entry: Entry, inputs: Inputs, deep: bool = True) -> Named:
     """What stands in the formula for the op's own names, and whether every input has
-    its name in the program there."""
+    its name in the program there, or a short formula of such names."""
     found: dict[str, ast.expr] = {}
     used: set[str] = set()
     plain = True
     for each in entry.inputs:
         constant = _scalar(each)
-        label = labels.get(each.position, "")
+        label, made = each.label, None if each.entry is None else inputs(each.entry)
         if constant is not None:
             found[each.name] = constant
         elif each.known and each.entry is None and each.value is None:
@@ -77,15 +81,27 @@ def _names(entry: Entry, labels: dict[int, str]) -> tuple[dict[str, ast.expr], b
         elif _simple(label) and label not in used:
             used.add(label)
             found[each.name] = ast.Name(label)
+        elif deep and made is not None and _short(made, inputs) is not None:
+            found[each.name] = _short(made, inputs)  # type: ignore[assignment]
         else:
             plain = False
     if not plain or used & _free(entry, found):
-        found = {k: v for k, v in found.items() if not isinstance(v, ast.Name)}
+        numbers = {each.name: _scalar(each) for each in entry.inputs}
+        found = {k: v for k, v in numbers.items() if v is not None}
         plain = False
     for name, value in (entry.statics or {}).items():
         if type(value) in (int, float) and name != "axis":
             found[name] = _number(value)
     return found, plain
+
+
+def _short(made: Entry, inputs: Inputs) -> ast.expr | None:
+    """The formula of an op without a name, if it is short: the W a of W a + b."""
+    if made.formula is None or not made.formula.forward or made.label:
+        return None
+    names, plain = _names(made, inputs, deep=False)
+    text = _renamed(made.formula.forward, names) if plain else ""
+    return ast.parse(text, mode="eval").body if 0 < len(text) <= SHORT else None
 
 
 def _free(entry: Entry, renamed: dict[str, ast.expr]) -> set[str]:
@@ -131,10 +147,10 @@ class _Renamed(ast.NodeTransformer):
     def __init__(self, names: dict[str, ast.expr]) -> None:
         self.names = names
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         return self.names.get(node.id, node)
 
-    def visit_Call(self, node: ast.Call) -> ast.expr:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.expr:
         node.args = [self.visit(each) for each in node.args]
         return node  # the function keeps its name
 

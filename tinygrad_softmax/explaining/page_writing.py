@@ -12,7 +12,7 @@ import base64
 import hashlib
 import json
 import re
-from functools import lru_cache
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ def page_html(data: dict[str, Any], title: str) -> str:
     """The whole page."""
     style, script = _text("page.css"), script_of("main.js")
     policy = (
-        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src {_digest(style)}; "
+        f"script-src {_digest(script)}; base-uri 'none'; form-action 'none'"
     )
     pieces = {
         "policy": policy,
@@ -54,10 +54,11 @@ def remarks_of(data: dict[str, Any]) -> dict[str, str]:
     """The Chinese for those remarks of the library that occur in a page's data."""
     known = json.loads(_text("remarks.json"))
     texts = {node.get("note") for node in data["nodes"]} | {*data["terms"].values()}
+    texts |= {data["title"], *data["notes"]}
     return {text: known[text] for text in sorted(filter(None, texts)) if text in known}
 
 
-@lru_cache(maxsize=None)
+@cache
 def script_of(first: str) -> str:
     """A module and all that it imports, as one script. (No two of them have a name in
     common, which a test holds.)"""
@@ -77,7 +78,7 @@ def script_of(first: str) -> str:
     return '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _text(name: str) -> str:
     return (PAGE / name).read_text("utf-8")
 

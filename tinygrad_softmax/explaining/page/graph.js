@@ -2,7 +2,7 @@
 // around them, and on the current edge the message.
 
 import { replace, s } from "./dom.js";
-import { curve, layout, middle } from "./layout.js";
+import { curve, layout, pointAlong } from "./layout.js";
 import { thumbnail } from "./matrix.js";
 import { shapeText } from "./numbers.js";
 import { t } from "./words.js";
@@ -228,18 +228,29 @@ export class Graph {
     if (!found) return;
     mark(found.path, "backward");
     found.path.parentNode.insertBefore(found.path, this.nodes.values().next().value.group);
-    const [x, y] = middle(found.points);
     const picture = thumbnail(this.model.data.arrays[message.arrived], 34, 24);
-    const card = s("rect", { class: "card", x: -6, y: -6, width: 52, height: 36, rx: 6 });
-    const group = s("g", { class: "card-in" }, card, picture);
-    this.messageMark.setAttribute("transform", `translate(${x - 20} ${y - 12})`);
+    const group = s("g", { class: "card-in" }, picture);
     replace(this.messageMark, group);
-    const own = [...group.children].slice(1).map((each) => each.getBBox());
-    const wide = Math.max(...own.map((each) => each.x + each.width), 8);
-    const tall = Math.max(...own.map((each) => each.y + each.height), 8);
-    card.setAttribute("width", wide + 12);
-    card.setAttribute("height", tall + 12);
-    this.messageMark.setAttribute("transform", `translate(${x - wide / 2} ${y - tall / 2})`);
+    const { width, height } = group.getBBox();
+    const [wide, tall] = [Math.max(width, 8) + 12, Math.max(height, 8) + 12];
+    group.prepend(s("rect", { class: "card", x: -6, y: -6, width: wide, height: tall, rx: 6 }));
+    const [x, y] = this.freePlace(found.points, wide, tall);
+    this.messageMark.setAttribute("transform", `translate(${x - wide / 2 + 6} ${y - tall / 2 + 6})`);
+  }
+
+  /** A place on a line, near its middle, where a card covers no node and no title. */
+  freePlace(points, wide, tall) {
+    const titles = [...this.plan.boxes.values()].map((box) => ({ ...box, height: 26 }));
+    const taken = [...this.plan.items.values(), ...titles];
+    const covers = ([x, y]) => taken.some((each) => (
+      x + wide / 2 > each.x && x - wide / 2 < each.x + each.width
+      && y + tall / 2 > each.y && y - tall / 2 < each.y + each.height));
+    for (let i = 0; i <= 40; i += 1) {
+      const share = 0.5 + ((i % 2 ? 1 : -1) * Math.ceil(i / 2)) / 44;
+      const place = pointAlong(points, share);
+      if (!covers(place)) return place;
+    }
+    return pointAlong(points, 0.5);
   }
 
   fill(id, parts, step, selected) {

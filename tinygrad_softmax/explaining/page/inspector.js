@@ -63,9 +63,10 @@ function nodePart(model, step, state, act) {
 }
 
 function foldPart(model, fused, act) {
-  const fold = foldButton(t("foldInto", { name: fused.title }), fused.id, act);
-  if (fused.differs === null) return fold;
-  return [fold, h("p", { class: "quiet" }, t("sameNumbers", { worst: numberText(fused.differs, 2) }))];
+  const same = fused.differs === null ? null
+    : h("p", { class: "quiet" }, t("sameNumbers", { worst: numberText(fused.differs, 2) }));
+  return [foldButton(t("foldInto", { name: fused.title }), fused.id, act), same,
+    fused.notes.map((note) => h("p", { class: "hint" }, remark(note)))];
 }
 
 function ownFormula(model, node) {

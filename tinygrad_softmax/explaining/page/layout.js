@@ -340,14 +340,14 @@ export function curve(points) {
   return parts.join("");
 }
 
-/** The point half way along, by length of straight pieces. */
-export function middle(points) {
+/** A point of a line of straight pieces: `share` of its length from the start. */
+export function pointAlong(points, share) {
   const lengths = points.slice(1).map((p, i) => Math.hypot(p[0] - points[i][0], p[1] - points[i][1]));
-  let rest = lengths.reduce((a, b) => a + b, 0) / 2;
+  let rest = lengths.reduce((a, b) => a + b, 0) * share;
   for (let i = 0; i < lengths.length; i += 1) {
     if (rest <= lengths[i] && lengths[i] > 0) {
-      const share = rest / lengths[i];
-      return [0, 1].map((k) => points[i][k] + share * (points[i + 1][k] - points[i][k]));
+      const part = rest / lengths[i];
+      return [0, 1].map((k) => points[i][k] + part * (points[i + 1][k] - points[i][k]));
     }
     rest -= lengths[i];
   }

@@ -6,7 +6,7 @@ import { inspectorOf } from "./inspector.js";
 import { Ledger } from "./ledger.js";
 import { Model } from "./model.js";
 import { headingOf, storyOf } from "./story.js";
-import { LANGUAGES, language, setLanguage, setWords, t } from "./words.js";
+import { LANGUAGES, language, remark, setLanguage, setWords, t } from "./words.js";
 
 const find = (id) => document.getElementById(id);
 
@@ -160,6 +160,7 @@ export class Page {
       element.setAttribute("title", t(element.dataset.label));
     }
     const { data } = this.model;
+    document.title = find("title").textContent = remark(data.title);
     const ops = data.nodes.filter((node) => node.kind === "op" && !node.id.includes("."));
     const leaves = data.nodes.filter((node) => node.kind === "leaf");
     find("counts").textContent = t("counts", { ops: ops.length, leaves: leaves.length });
