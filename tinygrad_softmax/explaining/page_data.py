@@ -212,7 +212,7 @@ class _Page:
         return data
 
     def input_id(self, entry: Entry, each: Any, prefix: str, box: str | None) -> Any:
-        """The id of the node that an input comes from; None for a number or the like."""
+        """The id of the node that an input comes from; None of a number."""
         if each.entry is not None:
             return f"{prefix}{each.entry}"
         shape = getattr(each.value, "shape", ())

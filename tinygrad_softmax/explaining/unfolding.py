@@ -81,13 +81,13 @@ def _unfolded_cross_entropy(
     y_hat = _softmax_parts(logits, axis)
     log_y_hat = ops.log(y_hat)
     products = y * log_y_hat
-    loss = -ops.sum(products, axis=axis)
+    losses = -ops.sum(products, axis=axis)
     if reduction == "none":
-        return loss
-    factor = factor.reshape(tuple(loss.shape))
+        return losses
+    factor = factor.reshape(tuple(losses.shape))
     if not bool((factor == 1).all()):
-        loss = loss * factor
-    return ops.sum(loss) if loss.ndim else loss
+        losses = losses * factor
+    return ops.sum(losses) if losses.ndim else losses
 
 
 UNFOLDINGS: dict[str, Callable[..., Tensor]] = {
