@@ -21,6 +21,7 @@ from .formulas import TERMS
 from .nudging import nudges_of
 from .page_arrays import ArrayPool
 from .page_formulas import formula_words, rule_words
+from .page_turns import turn_boxes
 from .words import static_text
 
 MOST = 5000  # entries; more would make a page that no browser likes
@@ -73,11 +74,17 @@ class _Page:
     def add(self, explanation: Explanation) -> None:
         for group in explanation.groups:
             self.boxes.append(box_of(group))
+        turns, self.homes = turn_boxes(explanation, self.boxes)
+        self.boxes += turns
         for entry in explanation.entries:
-            box = _group_id(entry.group)
+            box = self.home(entry)
             self.nodes.append(self.node(entry, "", box, explanation))
         for message in explanation.messages:
             self.messages.append(self.message(message, explanation, ""))
+
+    def home(self, entry: Entry) -> str | None:
+        """The innermost box that an entry is in."""
+        return self.homes.get(entry.number, _group_id(entry.group))
 
     # -- a fused op --------------------------------------------------------------------
 
@@ -93,7 +100,7 @@ class _Page:
                 "kind": "fused",
                 "title": fused.label or fused.op,
                 "path": "",
-                "parent": _group_id(fused.group),
+                "parent": self.home(fused),
                 "source": _source(fused),
                 "node": str(number),
                 "root": f"{prefix}{found.root}",

@@ -16,11 +16,18 @@ const MARGIN = 10;
 /** What a node or folded box is called: its name in the program, else its op. */
 export function nameOf(model, id) {
   const box = model.boxes.get(id);
-  if (box) return box.path || box.title;
+  if (box) return box.path || titleOf(box);
   const node = model.nodes.get(id);
   const fused = model.boxes.get(node.box);
   if (fused && fused.root === id) return model.nodes.get(fused.node).label || node.label || node.op;
   return node.label || node.op;
+}
+
+/** A box's title: of turns of a loop, which they are. */
+function titleOf(box) {
+  const [first, last] = box.title.split("/");
+  if (box.kind === "turns") return t("moreTurns", { count: first });
+  return box.kind === "turn" ? t("turn", { place: first, count: last }) : box.title;
 }
 
 /** The same for the graph, where the boxes around it need not be said again. */
@@ -40,7 +47,8 @@ export function kindOf(model, id) {
   const box = model.boxes.get(id);
   if (box) {
     const ops = model.inside.get(id).filter((node) => node.kind === "op" && isOutside(model, node));
-    return `${box.path ? box.title : t("folded")} \u00b7 ${t("ops", { count: ops.length })}`;
+    const count = ops.length === 1 ? t("oneOp") : t("ops", { count: ops.length });
+    return `${box.path ? box.title : t("folded")} \u00b7 ${count}`;
   }
   const node = model.nodes.get(id);
   const word = { leaf: t("leaf"), constant: t("constant") }[node.kind];
@@ -156,7 +164,7 @@ export class Graph {
   boxTitle(box) {
     if (box.kind === "fused") return t("unfolded", { name: box.title });
     const path = withoutPath(box.path, this.model.around(box.parent));
-    return path ? `${path} \u00b7 ${box.title}` : box.title;
+    return path ? `${path} \u00b7 ${box.title}` : titleOf(box);
   }
 
   frame(box) {
@@ -259,13 +267,13 @@ export class Graph {
     const known = model.hasValue(node, step);
     const gradient = model.gradientAt(node, step);
     const room = parts.width / 2 - 16;
-    const { arrays } = model.data;
-    replace(parts.value, known && node.value !== null
-      ? thumbnail(arrays[node.value], room, 18) : [hollow()]);
-    if (node.kind === "constant") replace(parts.gradient);
-    else {
-      replace(parts.gradient, gradient.array !== null
-        ? thumbnail(arrays[gradient.array], room, 18) : [hollow()]);
+    const picture = (place) => (place === null ? [hollow()] : thumbnail(model.data.arrays[place], room, 18));
+    const value = known ? node.value : null;
+    if (parts.shownValue !== value) replace(parts.value, picture(value));
+    parts.shownValue = value;
+    if (node.kind !== "constant") {
+      if (parts.shownGradient !== gradient.array) replace(parts.gradient, picture(gradient.array));
+      parts.shownGradient = gradient.array;
       parts.gradient.classList.toggle("partial", gradient.come > 0 && gradient.come < gradient.all);
     }
     const { group } = parts;

@@ -24,7 +24,8 @@ export function heatMap(array, name, options = {}) {
 
 function tableOf(array, rows, caption, options, indexOf, gaps = null) {
   const top = options.top === undefined ? largest(array) : options.top;
-  const wide = rows[0].length > 8;
+  const wide = rows[0].length > 8; // then the colours alone are seen
+  const tight = !wide && rows[0].length > 5;
   const readout = h("div", { class: "readout" }, "\u00a0");
   const tell = (cell) => {
     const label = `${cell.dataset.index} = ${exactText(valueOf(cell))}`;
@@ -50,12 +51,12 @@ function tableOf(array, rows, caption, options, indexOf, gaps = null) {
         "aria-selected": options.pick ? String(index === options.picked) : null,
         onmouseenter: (event) => tell(event.target),
         onfocus: (event) => tell(event.target),
-      }, wide ? "" : numberText(value, gaps ? 3 : 4));
+      }, wide ? "" : numberText(value, tight ? 3 : 4));
       if (options.pick) cell.addEventListener("click", () => options.pick(index));
       return cell;
     })));
   const table = h("table", {
-    role: "grid", class: wide ? "cells small" : "cells", "aria-label": caption, onkeydown: moveInGrid,
+    role: "grid", class: `cells${wide ? " small" : ""}${tight ? " tight" : ""}`, "aria-label": caption, onkeydown: moveInGrid,
   }, h("tbody", { role: "rowgroup" }, body));
   const scroll = h("div", { class: "scroll" }, table);
   return h("div", { class: "heat", "data-name": caption }, h("div", { class: "caption" }, caption), scroll, readout);
