@@ -25,15 +25,14 @@ export class Ledger {
     const { arrays } = model.data;
     const inShort = (place) => (place === null ? t("notComputed")
       : lineText(arrays[place], 6) || shapeText(arrays[place].shape));
-    const named = (id) => shortened(nameOf(model, model.live(id).id), 22);
+    const shown = (id) => shortened(nameOf(model, model.shownAs(id)), 22);
     if (step.kind === "forward") {
-      const shown = model.shownAs(step.node.id);
-      return [nameOf(model, model.boxes.has(shown) ? shown : step.node.id), inShort(step.node.value)];
+      return [shown(step.node.id), inShort(step.node.value)];
     }
     if (step.kind === "backward") {
       const { message } = step;
       const plus = message.before === null ? "" : "+ ";
-      return [`${named(message.from)} \u2192 ${named(message.to)}`, plus + inShort(message.arrived)];
+      return [`${shown(message.from)} \u2192 ${shown(message.to)}`, plus + inShort(message.arrived)];
     }
     if (step.kind === "seed") return [t("ledgerSeed"), inShort(model.data.seed)];
     return [t(step.kind === "start" ? "ledgerStart" : "ledgerEnd"), ""];

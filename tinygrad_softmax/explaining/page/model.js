@@ -178,10 +178,28 @@ export class Model {
     for (const step of all) {
       if (step.kind === "forward") last.set(this.shownAs(step.node.id), step);
     }
-    return all.filter((step) => {
+    const seen = all.filter((step) => {
       if (step.kind === "forward") return last.get(this.shownAs(step.node.id)) === step;
       if (step.kind !== "backward") return true;
       return this.shownAs(step.message.from) !== this.shownAs(step.message.to);
+    });
+    return this.withoutRuns(seen);
+  }
+
+  /** Of many messages in a row from one folded box to one node, such as from the turns
+   * of a loop, only the last. `run` says how many there were. */
+  withoutRuns(seen) {
+    const way = (step) => {
+      if (!step || step.kind !== "backward") return null;
+      const from = this.shownAs(step.message.from);
+      return this.boxes.has(from) ? `${from} ${this.shownAs(step.message.to)}` : null;
+    };
+    let run = 0;
+    return seen.filter((step, i) => {
+      const same = way(step);
+      run = same !== null && same === way(seen[i - 1]) ? run + 1 : 1;
+      step.run = run;
+      return same === null || same !== way(seen[i + 1]);
     });
   }
 

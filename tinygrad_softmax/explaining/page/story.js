@@ -9,11 +9,12 @@ import { remark, t, tn } from "./words.js";
 /** The heading of a step, as text. */
 export function headingOf(model, step, place, count) {
   const named = (id) => nameOf(model, model.live(id).id);
+  const shown = (id) => nameOf(model, model.shownAs(id));
   const values = { place, count };
   if (step.kind === "forward") return t("forwardStep", { ...values, name: named(step.node.id) });
   if (step.kind === "backward") {
     const { from, to } = step.message;
-    return t("backwardStep", { ...values, from: named(from), to: named(to) });
+    return t("backwardStep", { ...values, from: shown(from), to: shown(to) });
   }
   return t(`${step.kind}Step`, values);
 }
@@ -129,6 +130,7 @@ function backward(model, step) {
   const raw = arrays[message.raw];
   const arrived = arrays[message.arrived];
   const parts = [sourceLine(from)];
+  if (step.run > 1) parts.push(says("lastOfRun", { count: step.run }));
   const g = model.gradientAt(from, step);
   if (g.array !== null) {
     parts.push(h("h3", {}, tn("gradientAt", { name: code(fromName) })),
