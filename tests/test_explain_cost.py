@@ -1,5 +1,7 @@
-"""What recording costs, in things that can be counted: `benchmarks/recording.py` has the
-times (at most 1 us an op)."""
+"""What recording costs, in things that can be counted.
+
+`benchmarks/recording.py` has the times: at most 1 us an op.
+"""
 
 from __future__ import annotations
 

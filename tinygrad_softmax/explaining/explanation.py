@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .formulas import Formula
+from .formula_text import Formula
 from .sources import Source
 from .words import counted
 
@@ -132,7 +132,7 @@ class Entry:
     via: the library's function called there, where that is not the op itself.
     group: the index in `Explanation.groups` of the innermost group it is in, or None.
     in_backward: whether a backward with create_graph=True made this node (for higher
-        orders). made_by: the number of the entry whose gradient rule did, if it is here.
+        orders). made_by: the number of the entry whose gradient rule did, if here.
     formula: of the op and of its rules. statics: the op's static parameters, if known.
     keeps: what it keeps for backward.
     step: the backward step in which its rules run; None for a leaf.

@@ -76,7 +76,7 @@ class ModuleCall(NamedTuple):
 def note_of(node: Any) -> Note | None:
     """What was recorded of a node. (A plain tuple is made in a third of the time of a
     named one, so that is what the recorder attaches.)"""
-    note = getattr(node, "note", None)
+    note: Any = getattr(node, "note", None)
     whole = type(note) is tuple and len(note) == len(Note._fields)
     return Note._make(note) if whole else None
 
