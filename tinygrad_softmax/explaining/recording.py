@@ -171,7 +171,6 @@ def record():
     microsecond more. Outside the block nothing is kept. The mode belongs to the current
     thread or asyncio task.
 
-    >>> import tinygrad_softmax as tg
     >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
     >>> with tg.record():
     ...     loss = (x * x).sum()
