@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 import weakref
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from explain_tools import Net, host, leaf, moved
+
+from strict_cupy import Seen, strict_cuda
 
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn
@@ -241,3 +244,33 @@ def test_anomaly_detection_alone_still_sees_modules(device):
     net = moved(Net(), device)
     with tg.detect_anomaly():
         net(tg.ones((1, 3), device=device)).sum().backward()
+
+
+# -- on a device ---------------------------------------------------------------------
+
+
+def test_recording_never_waits_for_a_device_and_explaining_reads_from_it():
+    """On the strict double of CuPy, which counts waits and copies."""
+    net = Net()
+    labels = np.array([0, 1, 1])
+    with strict_cuda() as cuda:
+        x = tg.ones((3, 3), device="cuda")
+        y = tg.tensor(labels, device="cuda")
+        net.to("cuda")
+        with cuda.counting() as seen, tg.record():
+            loss = nn.functional.cross_entropy(net(x), y)
+        assert seen == Seen()
+        explanation = tg.explain(loss, check=True)
+        assert {entry.device for entry in explanation.entries} == {"cuda:0"}
+        assert all(entry.check.agrees for entry in explanation.entries)
+        for shown in (explanation.text(80), explanation._repr_html_()):
+            assert "layers.0" in shown
+        json.dumps(explanation.to_json())
+        inside = explanation.unfold(explanation.root)
+        assert inside[inside.root].device == "cuda:0"
+        loss.backward()
+        for leaf_entry in explanation.leaves:
+            grad = net.get_parameter(leaf_entry.label).grad
+            wanted = tg.asarray(leaf_entry.gradient).numpy()
+            np.testing.assert_array_equal(grad.numpy(), wanted)
+        net.to("cpu")
