@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from explain_tools import Net, host, leaf, moved
-
 from strict_cupy import Seen, strict_cuda
 
 import tinygrad_softmax as tg
