@@ -211,7 +211,8 @@ def public_names() -> dict[str, object]:
     """What a user can name: `tg.name`, and `tg.room.name` for the public rooms."""
     found = {}
     rooms = ("", ".nn", ".nn.functional", ".nn.init", ".optim", ".optim.lr_scheduler")
-    for room in (*rooms, ".data", ".training", ".saving", ".testing"):
+    more = (".data", ".training", ".saving", ".testing", ".explaining")
+    for room in (*rooms, *more):
         module = importlib.import_module("tinygrad_softmax" + room)
         found |= {f"tg{room}.{name}": getattr(module, name) for name in module.__all__}
     return found

@@ -34,7 +34,13 @@ class Letters:
 
     def __init__(self, op, number):
         self.op, self.number = op, number
-        self.shape, self.dtype, self.source, self.via, self.node = (), "", None, "", None
+        self.shape, self.dtype, self.source, self.via, self.node = (
+            (),
+            "",
+            None,
+            "",
+            None,
+        )
 
 
 def repeats(word):

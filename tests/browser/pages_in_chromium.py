@@ -81,6 +81,8 @@ def expected_maps(kind, explanation, what):
         seen, found = set(), []
         for each in what.inputs:
             array = each.value
+            if each.entry in explanation.outside:  # a copy, of the array outside
+                array = explanation.parent[0][explanation.outside[each.entry]].value
             if not getattr(array, "shape", ()) and each.entry is None:
                 continue
             key = each.entry if each.entry is not None else ("constant", id(array))
@@ -273,9 +275,6 @@ def test_a_nudge_before_the_gradient_is_there(show):
 
 def test_what_was_not_recorded_says_so(show):
     shown = show("loop")
-    assert (
-        "Not recorded" in shown.text("#node") or shown.page.locator(".slopes").count()
-    )
     shown.do("page.select('1')")
     assert "Not recorded: the graph is too large" in shown.text(".nudge")
 
@@ -611,17 +610,14 @@ def test_edges_cross_no_node(show):
 def test_the_message_covers_no_node(show):
     for name in ("lecture", "mlp", "gpt"):
         shown = show(name)
+        seen = 0
         for place in range(shown.count()):
             shown.do(f"page.go({place})")
-            cards = boxes_of(shown, "#graph .message-mark .card")
-            if cards:
-                over = [
-                    pair
-                    for pair in overlapping(
-                        boxes_of(shown, "#graph .node .shape") + cards, 1
-                    )
-                ]
-                assert over == [], (name, place)
+            # (In one go: the graph may be scrolling.)
+            boxes = boxes_of(shown, "#graph .node .shape, #graph .message-mark .card")
+            seen += shown.page.locator("#graph .message-mark .card").count()
+            assert overlapping(boxes, 1) == [], (name, place)
+        assert seen > 3
 
 
 @pytest.mark.parametrize("name", ["lecture", "mlp", "gpt"])

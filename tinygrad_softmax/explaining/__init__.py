@@ -11,7 +11,7 @@ collecting.py   from a graph to its Explanation
 tracing.py      the backward pass, watched
 sources.py      the expression at a place in the program
 grouping.py     module calls, loops, the names of parameters
-formulas.py     the formula of each op and of its rules
+formulas.py     the formula of each op and of its rules (tables in formulas_*.py)
 jsonable.py     an Explanation as plain data; summaries.py: arrays in few words
 """
 
@@ -27,7 +27,7 @@ from .explanation import (
     Repeat,
 )
 from .exploring import explore
-from .formulas import Formula
+from .formula_text import Formula
 from .recording import record
 from .sources import Source
 

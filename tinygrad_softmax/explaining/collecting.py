@@ -27,7 +27,9 @@ def collect(
     """The explanation of a tensor that is in a graph. names, constants: what the leaves
     of these node numbers, and the arrays of these ids, are called, where the caller
     knows. cut: nodes that are taken for leaves."""
-    found = trace(root, gradient, cut)  # first: it raises what there is to complain about
+    found = trace(
+        root, gradient, cut
+    )  # first: it raises what there is to complain about
     assert root.node is not None
     nodes = nodes_of(root.node, cut)
     numbers = {node: number for number, node in enumerate(nodes, 1)}
@@ -67,7 +69,8 @@ def _entry(
     orders: dict[int, int],
     cut: bool,
 ) -> Entry:
-    leaf = node.plan is None or cut
+    plan = node.plan
+    leaf = plan is None or cut
     entry = Entry(
         number=numbers[node],
         kind="leaf" if leaf else "op",
@@ -84,27 +87,31 @@ def _entry(
         entry.value, before = owner.array, owner.grad
         entry.grad_before = None if before is None else before.array
         entry.device = backend_of(owner.array).device_of(owner.array)
-    if leaf:
+    if plan is None or cut:
         return entry
-    note = note_of(node)
-    op = node.plan.op
+    note, op = note_of(node), plan.op
     known = hasattr(op, "forward")  # a checkpoint's has not: its note is its last op's
     entry.primitive = op if known else None
     entry.formula = formula_of(op)
     entry.inputs = _inputs(node, numbers, note if known else None)
     if note is not None:
-        entry.value = note.value
-        entry.device = backend_of(note.value).device_of(note.value)
-        entry.source = source_of(note.code, note.lasti)
-        entry.via = "" if note.via is None else note.via.co_name
-        entry.in_backward = note.rule_of is not None
-        entry.made_by = orders.get(note.rule_of) if note.rule_of is not None else None
-        names_of_statics = getattr(op, "static_names", ())
-        if known:
-            given = {**op.statics, **(note.statics or {})}
-            entry.statics = {k: v for k, v in given.items() if k in names_of_statics}
+        _recorded(entry, note, orders)
     entry.keeps = _kept(node, numbers)
     return entry
+
+
+def _recorded(entry: Entry, note: Note, orders: dict[int, int]) -> None:
+    """What only a recording tells of an op."""
+    entry.value = note.value
+    entry.device = backend_of(note.value).device_of(note.value)
+    entry.source = source_of(note.code, note.lasti)
+    entry.via = "" if note.via is None else note.via.co_name
+    entry.in_backward = note.rule_of is not None
+    entry.made_by = None if note.rule_of is None else orders.get(note.rule_of)
+    op = entry.primitive
+    if op is not None:
+        given = {**op.statics, **(note.statics or {})}
+        entry.statics = {k: v for k, v in given.items() if k in op.static_names}
 
 
 def _inputs(node: Node, numbers: dict[Node, int], note: Note | None) -> list[Input]:
@@ -160,8 +167,9 @@ def _kept(node: Node, numbers: dict[Node, int]) -> list[Kept]:
             each.nbytes = int(getattr(value, "nbytes", 0)) if _is_array(value) else 0
             if kept.kind == "output":
                 each.entry = numbers[node]
-            elif kept.kind == "input" and parents[place] is not None:
-                each.entry = numbers[parents[place]]
+            parent = parents[place] if kept.kind == "input" else None
+            if parent is not None:
+                each.entry = numbers[parent]
             flat.append(each)
     order = {name: i for i, name in enumerate((*op.inputs, "out", *op.residuals))}
     return sorted(flat, key=lambda kept: order.get(kept.name, len(order)))

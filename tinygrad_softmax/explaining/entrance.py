@@ -80,8 +80,8 @@ def explain(
     if check:
         if not explanation.recorded and explanation.ops:
             raise RuntimeError(
-                "explain: check=True runs the ops again, and none of them was recorded; "
-                "mend: run the forward pass inside `with tg.record():`, or "
+                "explain: check=True runs the ops again, and none of them was "
+                "recorded; mend: run the forward pass inside `with tg.record():`, or "
                 "tg.explain(f, *args, check=True)"
             )
         check_gradients(explanation)
@@ -124,8 +124,8 @@ def _called(f: Any, args: tuple) -> tuple[Tensor, dict, dict, str]:
     their nodes' numbers and the others by their arrays' ids; and what f is called."""
     if not callable(f):
         raise TypeError(
-            f"explain: a {type(f).__name__} was given; expected a tensor, or a function "
-            "that returns one; mend: tg.explain(loss)"
+            f"explain: a {type(f).__name__} was given; expected a tensor, or a "
+            "function that returns one; mend: tg.explain(loss)"
         )
     title = getattr(f, "__name__", type(f).__name__)
     title = "a function" if title == "<lambda>" else title

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .formulas import Formula
+from .formula_text import Formula
 from .sources import Source
 from .words import counted
 
@@ -29,6 +29,11 @@ class Input:
     value: the raw array, number or None that went in, where it is known.
     known: whether `value` is (None is a value: an absent bias).
     label: what the user's expression calls it, such as "x" or "self.weight"; or "".
+
+    >>> w = tg.tensor([2.0], requires_grad=True)
+    >>> a, b = tg.explain(lambda w: (w * 3.0).sum(), w).entries[1].inputs
+    >>> a.name, a.entry, a.label, b.entry, b.value
+    ('a', 1, 'w', None, 3.0)
     """
 
     name: str
@@ -54,6 +59,11 @@ class Kept:
     entry: the number of the entry whose value this array is; None for a residual or a
         constant.
     freed_at: the step of backward after which no node keeps this array any more.
+
+    >>> w = tg.tensor([2.0, 3.0], requires_grad=True)
+    >>> (kept,) = tg.explain(lambda w: tg.exp(w).sum(), w).entries[1].keeps
+    >>> kept.name, kept.kind, kept.nbytes, kept.freed_at
+    ('out', 'output', 8, 2)
     """
 
     name: str
@@ -79,6 +89,13 @@ class Message:
         differ (`cast_from` is then the raw dtype's name).
     before: the sum of the messages that had come to `target`; None for the first one.
     after: the sum with this one; of the first, `arrived` itself.
+
+    >>> w = tg.tensor([2.0, 3.0], requires_grad=True)
+    >>> message = tg.explain(lambda w: (w * w).sum(), w).messages[-1]
+    >>> message.source, message.target, message.formula
+    (2, 1, 'g * a')
+    >>> print(message.before, message.arrived, message.after)
+    [2. 3.] [2. 3.] [4. 6.]
     """
 
     number: int
@@ -106,6 +123,11 @@ class Check:
     doubt: how far the differences themselves may be off. worst: the largest distance.
     agrees: whether that is within the tolerance; None where nothing was measured, for
         the reason in `note`.
+
+    >>> w = tg.tensor([2.0, 3.0], requires_grad=True)
+    >>> check = tg.explain(lambda w: (w * w).sum(), w, check=True).entries[0].check
+    >>> check.kind, check.measured.round(6).tolist(), check.agrees
+    ('elements', [4.0, 6.0], True)
     """
 
     kind: str
@@ -132,7 +154,7 @@ class Entry:
     via: the library's function called there, where that is not the op itself.
     group: the index in `Explanation.groups` of the innermost group it is in, or None.
     in_backward: whether a backward with create_graph=True made this node (for higher
-        orders). made_by: the number of the entry whose gradient rule did, if it is here.
+        orders). made_by: the number of the entry whose gradient rule did, if here.
     formula: of the op and of its rules. statics: the op's static parameters, if known.
     keeps: what it keeps for backward.
     step: the backward step in which its rules run; None for a leaf.
@@ -142,6 +164,13 @@ class Entry:
         what is in that `.grad` now, to which backward would add.
     hooks: how many hooks would see the gradient (`explain` runs none).
     check: with check=True.
+    primitive, node: the op itself and the engine's node, for code that goes on from
+        here.
+
+    >>> w = tg.tensor([2.0, 3.0], requires_grad=True)
+    >>> entry = tg.explain(lambda w: tg.exp(w).sum(), w).entries[1]
+    >>> entry.number, entry.op, entry.source.text, entry.formula.rules
+    (2, 'exp', 'tg.exp(w)', {'x': 'g * out'})
     """
 
     number: int
@@ -187,12 +216,16 @@ class Entry:
 class Group:
     """Entries that belong together, to be shown as one box.
 
-    kind: "module" (a module's call), "call" (a function of the library that is made of
-        several ops), or "repeat" (entries that do again what `repeats` before did: the
-        turns of a loop).
+    kind: "module" (a module's call) or "call" (a function of the library that is made
+        of several ops).
     title: "Linear", "layer_norm". path: a module's, "layers.0"; "" for the outermost.
-    parent: the index of the group around it, or None. first, last: entry numbers; every
-        entry between them whose `group` chain leads here is a member.
+    index: its place in `Explanation.groups`. parent: that of the group around it.
+    members: the numbers of all entries in it and in the groups inside it.
+
+    >>> model = tg.nn.Sequential(tg.nn.Linear(2, 1), tg.nn.Tanh())
+    >>> groups = tg.explain(lambda x: model(x).sum(), tg.ones((1, 2))).groups
+    >>> [(group.title, group.path, group.parent, group.members) for group in groups]
+    [('Sequential', '', None, [3, 4]), ('Linear', '0', 0, [3]), ('Tanh', '1', 0, [4])]
     """
 
     index: int
@@ -209,6 +242,13 @@ class Repeat:
     """A run of entries that says the same thing several times: the turns of a loop.
 
     first, last: entry numbers. length: entries in one turn. count: how many turns.
+
+    >>> def loop(h):
+    ...     for _ in range(4):
+    ...         h = tg.tanh(h) * 0.5
+    ...     return h
+    >>> tg.explain(loop, tg.tensor(1.0, requires_grad=True)).repeats
+    [Repeat(first=2, last=9, length=2, count=4)]
     """
 
     first: int
@@ -228,9 +268,17 @@ class Explanation:
     order: the entry number at each backward step: step 1 is `order[0]`.
     groups, repeats: see `Group` and `Repeat`.
     recorded: how many of the op entries were made under `tg.record()`.
-    checked: how finite differences were made, with check=True.
+    checked: how finite differences were made, with check=True. notes: what else there
+        is to know.
     parent: of an unfolding, (the explanation, the entry number) that it unfolds.
     outside: of an unfolding, for its leaves' numbers those of the entries they are.
+
+    >>> w = tg.tensor([2.0, 3.0], requires_grad=True)
+    >>> explanation = tg.explain(lambda w: (w * w).sum(), w)
+    >>> [entry.op for entry in explanation.entries], explanation.order
+    (['leaf', 'multiply', 'sum'], [3, 2])
+    >>> print(explanation[2].value, explanation.named("w").gradient)
+    [4. 9.] [4. 6.]
     """
 
     title: str
@@ -276,7 +324,6 @@ class Explanation:
         number: of the entry. Raises ValueError for an op that is not fused, or was not
         recorded.
 
-        >>> import tinygrad_softmax as tg
         >>> z = tg.tensor([[5.0, 2.0, -1.0, 3.0]], requires_grad=True)
         >>> explanation = tg.explain(tg.softmax_cross_entropy, z, tg.tensor([1]))
         >>> [entry.op for entry in explanation.unfold(2).ops]

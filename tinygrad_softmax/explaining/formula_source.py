@@ -12,8 +12,8 @@ from typing import Any
 def read_formula(op: Any) -> tuple[str, dict[str, str]]:
     """The expression that an op returns, and the one that each of its rules returns.
 
-    A rule for several inputs returns a tuple, of which each input gets its part. Where a
-    function does more than return an expression, its formula is "".
+    A rule for several inputs returns a tuple, of which each input gets its part. Where
+    a function does more than return an expression, its formula is "".
     """
     rules: dict[str, str] = {}
     for inputs, rule in op.formulas.items():

@@ -1,4 +1,4 @@
-"""Formulas as text for a terminal and as MathML for a page.
+"""What a formula is, and how it becomes text for a terminal and MathML for a page.
 
 A formula is a Python expression (formulas.py); nothing here knows what it is about.
 """
@@ -7,7 +7,32 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from html import escape
+
+
+@dataclass(frozen=True)
+class Formula:
+    """The formulas of one op, each a Python expression.
+
+    forward: the result. rules: for each input that can have a gradient, what its rule
+        returns. note: what these leave unsaid. source: a textbook or paper, where apt.
+
+    >>> w = tg.tensor([2.0, 3.0], requires_grad=True)
+    >>> tg.explain(lambda w: tg.tanh(w).sum(), w).entries[1].formula.rules
+    {'x': 'g * (1 - out ** 2)'}
+    """
+
+    forward: str
+    rules: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+    source: str = ""
+
+
+def formula(forward: str, note: str = "", source: str = "", /, **rules: str) -> Formula:
+    """A line of the tables."""
+    return Formula(forward, rules, note, source)
+
 
 _SYMBOLS = {
     ast.Add: "+",
@@ -28,27 +53,27 @@ _GREEK = {"alpha": "\u03b1", "pi": "\u03c0", "phi": "\u03c6", "Phi": "\u03a6"}
 _GREEK |= {"inf": "\u221e"}
 
 
-def as_text(formula: str) -> str:
+def as_text(expression: str) -> str:
     """A formula for a terminal, in ASCII.
 
     >>> as_text("g @ b.T * x**2")
     'g @ b^T * x^2'
     """
-    if not formula:
+    if not expression:
         return ""
-    text = ast.unparse(ast.parse(formula, mode="eval"))
+    text = ast.unparse(ast.parse(expression, mode="eval"))
     return text.replace(" ** ", "^").replace(".T", "^T")
 
 
-def as_mathml(formula: str) -> str:
+def as_mathml(expression: str) -> str:
     """A formula as a `<math>` element; "" for "".
 
     >>> as_mathml("g / b")
     '<math><mfrac><mi>g</mi><mi>b</mi></mfrac></math>'
     """
-    if not formula:
+    if not expression:
         return ""
-    return f"<math>{_math(ast.parse(formula, mode='eval').body)}</math>"
+    return f"<math>{_math(ast.parse(expression, mode='eval').body)}</math>"
 
 
 def _math(tree: ast.expr) -> str:

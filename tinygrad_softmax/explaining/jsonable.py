@@ -15,8 +15,9 @@ Summary = Callable[[Any], Any]
 def jsonable(explanation: Explanation, arrays: Summary = summary) -> dict[str, Any]:
     """The whole of it, with `arrays` of every array (a `summary` by default).
 
-    The keys are the fields of explanation.py's classes. An entry's formula has "forward"
-    and "rules"; `None` stands for what was not computed, with its reason beside it.
+    The keys are the fields of explanation.py's classes. An entry's formula has
+    "forward" and "rules"; `None` stands for what was not computed, with its reason
+    beside it.
     """
     parent = explanation.parent
     return {
@@ -41,8 +42,8 @@ def jsonable(explanation: Explanation, arrays: Summary = summary) -> dict[str, A
 
 
 def _entry(entry: Entry, arrays: Summary) -> dict[str, Any]:
-    same = "number kind op label dtype device value_note users via group in_backward made_by step"
-    same += " messages gradient_note fills_grad hooks"
+    same = "number kind op label dtype device value_note users via group in_backward"
+    same += " made_by step messages gradient_note fills_grad hooks"
     found = {name: getattr(entry, name) for name in same.split()}
     formula = entry.formula
     found |= {
@@ -95,9 +96,7 @@ def _message(message: Message, arrays: Summary) -> dict[str, Any]:
 
 def _check(check: Check, arrays: Summary) -> dict[str, Any]:
     found = dict(vars(check))
-    found["measured"], found["analytic"] = map(
-        arrays, (check.measured, check.analytic)
-    )
+    found["measured"], found["analytic"] = map(arrays, (check.measured, check.analytic))
     return {k: plain(v) for k, v in found.items()}
 
 

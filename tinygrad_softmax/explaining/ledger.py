@@ -85,7 +85,9 @@ class Ledger:
         what = f"{counted(ops, 'op')}, {counted(leaves, 'leaf')}"
         self.add("title", f"{explanation.title}: {what}")
         if explanation.recorded < ops:
-            some = "None" if not explanation.recorded else f"Only {explanation.recorded}"
+            some = (
+                "None" if not explanation.recorded else f"Only {explanation.recorded}"
+            )
             text = (
                 f"{some} of the ops {'was' if some == 'None' else 'were'} recorded, so "
                 "some values and all places in the program are missing. To see them: "
@@ -353,7 +355,9 @@ class Ledger:
         text = f"{verdict} at most {check.worst:.1g}" if check.worst else "agrees"
         text += f" ({check.note})" if check.note else ""
         if check.kind == "direction":
-            both = f"{number(check.analytic)} here and {number(check.measured)} measured"
+            both = (
+                f"{number(check.analytic)} here and {number(check.measured)} measured"
+            )
             return self.wrapped(f"along a random direction {both}: {text}", depth)
         shown = array_lines(check.measured, self.room(depth))
         if check.agrees and len(shown) > most:

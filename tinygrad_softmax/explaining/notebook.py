@@ -68,7 +68,9 @@ class _Page:
     def leaves(self) -> None:
         leaves = self.explanation.leaves
         shown = leaves[: self.ledger.limit]
-        self.add('<details open="open"><summary><b>Leaves and their gradients</b></summary>')
+        self.add(
+            '<details open="open"><summary><b>Leaves and their gradients</b></summary>'
+        )
         self.add("<table>")
         for leaf in shown:
             kind = f"{leaf.dtype} {shape_text(leaf.shape)}"
@@ -169,7 +171,9 @@ class _Page:
                 self.message(message)
             elif self.ledger.says(each) and each.entry is None:
                 what = self.ledger.constant(each, short=True)
-                self.row(f"to {each.name}", f"not computed: {escape(what)} is a constant")
+                self.row(
+                    f"to {each.name}", f"not computed: {escape(what)} is a constant"
+                )
         self.add("</table>")
 
     def message(self, message: Message) -> None:

@@ -103,7 +103,9 @@ def _left_out_turns(explanation: Explanation, limit: int) -> dict[int, Repeat]:
     numbers = [entry.number for entry in explanation.ops]
     for repeat in explanation.repeats:
         start = places[repeat.first]
-        middle = range(start + repeat.length, start + repeat.length * (repeat.count - 1))
+        middle = range(
+            start + repeat.length, start + repeat.length * (repeat.count - 1)
+        )
         hidden.update((numbers[i], repeat) for i in middle)
     return hidden
 

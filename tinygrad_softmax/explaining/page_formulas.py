@@ -69,7 +69,7 @@ def _names(entry: Entry, inputs: Inputs, deep: bool = True) -> Named:
     """What stands in the formula for the op's own names, and whether every input has
     its name in the program there, or a short formula of such names."""
     found: dict[str, ast.expr] = {}
-    used: set[str] = set()
+    used: dict[str, int | None] = {}  # names, and the entries that they are of
     plain = True
     for each in entry.inputs:
         constant = _scalar(each)
@@ -78,14 +78,14 @@ def _names(entry: Entry, inputs: Inputs, deep: bool = True) -> Named:
             found[each.name] = constant
         elif each.known and each.entry is None and each.value is None:
             continue
-        elif _simple(label) and label not in used:
-            used.add(label)
+        elif _simple(label) and used.get(label, each.entry) == each.entry:
+            used[label] = each.entry
             found[each.name] = ast.Name(label)
         elif deep and made is not None and _short(made, inputs) is not None:
             found[each.name] = _short(made, inputs)  # type: ignore[assignment]
         else:
             plain = False
-    if not plain or used & _free(entry, found):
+    if not plain or used.keys() & _free(entry, found):
         numbers = {each.name: _scalar(each) for each in entry.inputs}
         found = {k: v for k, v in numbers.items() if v is not None}
         plain = False

@@ -76,7 +76,7 @@ class ModuleCall(NamedTuple):
 def note_of(node: Any) -> Note | None:
     """What was recorded of a node. (A plain tuple is made in a third of the time of a
     named one, so that is what the recorder attaches.)"""
-    note = getattr(node, "note", None)
+    note: Any = getattr(node, "note", None)
     whole = type(note) is tuple and len(note) == len(Note._fields)
     return Note._make(note) if whole else None
 
@@ -171,7 +171,6 @@ def record():
     microsecond more. Outside the block nothing is kept. The mode belongs to the current
     thread or asyncio task.
 
-    >>> import tinygrad_softmax as tg
     >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
     >>> with tg.record():
     ...     loss = (x * x).sum()

@@ -1,8 +1,8 @@
 """Running a recorded graph again, in float64, with one value changed.
 
-Every op's forward is a plain function of arrays (autograd/primitive.py), and a recording
-knows what each was called with. So the part of a graph that depends on one node can be
-computed again at another value of that node, without the user's program.
+Every op's forward is a plain function of arrays (autograd/primitive.py), and a
+recording knows what each was called with. So the part of a graph that depends on one
+node can be computed again at another value of it, without the user's program.
 """
 
 from __future__ import annotations

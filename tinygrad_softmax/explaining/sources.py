@@ -25,6 +25,13 @@ class Source:
     text: the expression, exactly; or the whole line; "" where there is no source.
     function: the function it stands in; "<module>" outside of any.
     assigned: the variable that its value is stored in, or "".
+
+    >>> w = tg.tensor([2.0, 3.0], requires_grad=True)
+    >>> with tg.record():
+    ...     loss = (w * w).sum()
+    >>> source = tg.explain(loss).entries[1].source
+    >>> source.text, source.line, source.column, source.end_column, source.assigned
+    ('w * w', 2, 12, 17, '')
     """
 
     file: str

@@ -87,4 +87,6 @@ def _outline(array: np.ndarray, finite: np.ndarray) -> dict[str, Any]:
 
 
 def _ends(n: int) -> list[int]:
-    return list(range(n)) if n <= 2 * CORNER else [*range(CORNER), *range(n - CORNER, n)]
+    return (
+        list(range(n)) if n <= 2 * CORNER else [*range(CORNER), *range(n - CORNER, n)]
+    )

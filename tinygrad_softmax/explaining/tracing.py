@@ -12,7 +12,7 @@ from typing import Any
 
 from ..autograd.graph import Node, _observer, setting
 from ..autograd.rules import Rule
-from ..autograd.walk import _Walk, _WalkOverDevices, _root
+from ..autograd.walk import _root, _Walk, _WalkOverDevices
 from ..backends import several_devices
 
 
@@ -42,9 +42,7 @@ class Trace:
     seed: Any = None
 
 
-def trace(
-    root: Any, gradient: Any = None, cut: frozenset[Node] = frozenset()
-) -> Trace:
+def trace(root: Any, gradient: Any = None, cut: frozenset[Node] = frozenset()) -> Trace:
     """Walk back from a tensor, and keep everything. The graph is left as it was.
 
     gradient: of the root's entries; None is 1, for a scalar. cut: nodes where the walk
@@ -78,7 +76,8 @@ class _Tracing(_Walk):
     def note_messages(self, node: Node, g: Any) -> None:
         """Put together what was seen at this node. The engine fits and adds results in
         order, and the first message to an input is added to nothing."""
-        fitted, added, parents = iter(self.fitted), iter(self.added), node.parents or ()
+        fitted, added = iter(self.fitted), iter(self.added)
+        parents: Any = node.parents
         for rule, results in self.returned:
             for position, raw in zip(rule.positions, results):
                 target = parents[position]
@@ -94,10 +93,10 @@ class _Tracing(_Walk):
                     before, after = next(added)
                 self.reached.add(target.order)
                 step = len(self.trace.order)
+                arrays = raw, arrived, before, after
                 self.trace.sent.append(
-                    Sent(step, node, target, position, rule, raw, arrived, before,
-                         after)
-                )  # fmt: skip
+                    Sent(step, node, target, position, rule, *arrays)
+                )
 
     def fit(self, result: Any, parent: Node, rule: Rule) -> Any:
         found = super().fit(result, parent, rule)

@@ -46,7 +46,7 @@ def _softmax_parts(x: Tensor, axis: int) -> Tensor:
     t = ops.exp(z)
     total = ops.sum(t, axis=axis, keepdims=True)
     y_hat = t / total
-    return y_hat
+    return y_hat  # noqa: RET504  (its name is what the explanation shows)
 
 
 def _unfolded_softmax(x: Tensor, *, axis: int) -> Tensor:
@@ -152,8 +152,8 @@ def unfold(explanation: Explanation, number: int) -> Explanation:
     }
     if any(each.value is not None and _has_zero(each) for each in found.ops):
         found.notes.append(
-            "A probability is 0 to the last digit here, and log(0) is -inf: that is why "
-            "the op is fused."
+            "A probability is 0 to the last digit here, and log(0) is -inf: that is "
+            "why the op is fused."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Numbers, arrays, sizes and shapes in few characters: what ledger and notebook share."""
+"""Numbers, arrays, sizes and shapes in few characters, for ledger and notebook."""
 
 from __future__ import annotations
 
@@ -88,11 +88,10 @@ def size_text(nbytes: int) -> str:
     """A number of bytes: "32 bytes", "1.5 kB", "20 MB"."""
     if nbytes < 10_000:
         return f"{nbytes} byte{'s' * (nbytes != 1)}"
-    size = float(nbytes)
-    for unit in ("kB", "MB", "GB"):
-        size /= 1000.0
-        if size < 1000.0:
-            break
+    size, unit = nbytes / 1e3, "kB"
+    for larger in ("MB", "GB"):
+        if size >= 1000.0:
+            size, unit = size / 1e3, larger
     return f"{size:.3g} {unit}"
 
 

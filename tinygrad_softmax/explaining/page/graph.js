@@ -249,16 +249,14 @@ export class Graph {
   /** A place on a line, near its middle, where a card covers no node and no title. */
   freePlace(points, wide, tall) {
     const titles = [...this.plan.boxes.values()].map((box) => ({ ...box, height: 26 }));
-    const taken = [...this.plan.items.values(), ...titles];
-    const covers = ([x, y]) => taken.some((each) => (
+    const nodes = [...this.plan.items.values()];
+    const covers = (taken, [x, y]) => taken.some((each) => (
       x + wide / 2 > each.x && x - wide / 2 < each.x + each.width
       && y + tall / 2 > each.y && y - tall / 2 < each.y + each.height));
-    for (let i = 0; i <= 40; i += 1) {
-      const share = 0.5 + ((i % 2 ? 1 : -1) * Math.ceil(i / 2)) / 44;
-      const place = pointAlong(points, share);
-      if (!covers(place)) return place;
-    }
-    return pointAlong(points, 0.5);
+    const shares = Array.from({ length: 81 }, (_, i) => 0.5 + ((i % 2 ? 1 : -1) * Math.ceil(i / 2)) / 84);
+    const places = shares.map((share) => pointAlong(points, share));
+    return places.find((place) => !covers([...nodes, ...titles], place))
+      || places.find((place) => !covers(nodes, place)) || places[0];
   }
 
   fill(id, parts, step, selected) {

@@ -182,6 +182,10 @@ export class Page {
     find("step-heading").textContent = heading;
     replace(find("step"), storyOf(model, step).flat(Infinity));
     replace(find("node"), inspectorOf(model, step, state, this.act).flat(Infinity));
+    // What scrolls must be reached by keyboard too.
+    for (const each of document.querySelectorAll(".formula")) {
+      if (each.scrollWidth > each.clientWidth) each.tabIndex = 0;
+    }
     this.graph.show(step, state.selected);
     this.ledger.show(place);
     const slider = find("slider");
