@@ -48,6 +48,7 @@ FLOORS = {
     "estimator": 5,
     "": 5.5,
     "cli": 6,
+    "cli_explore": 6,
     "cli_options": 6,
     "__main__": 6,
 }

@@ -26,7 +26,7 @@ from tinygrad_softmax.data import load_digits
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "tinygrad_softmax"]
-QUICK = ["--epochs", "2", "--no-figure"]
+QUICK = ["--epochs", "2", "--no-figure", "--no-page"]
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,8 @@ def test_train_needs_no_options(capsys):
     assert re.search(r"^test accuracy 0\.9[5-9]\d$", out, re.MULTILINE)
     assert "1348 rows to train on, 449 held out" in out
     found = sorted(os.listdir("trained"))
-    assert found == ["checkpoint.safetensors", "model.safetensors", "training.png"]
+    expected = ["checkpoint.safetensors", "explore.html", "model.safetensors"]
+    assert found == [*expected, "training.png"]
     assert image.imread("trained/training.png").shape[2] == 4
 
 
@@ -345,7 +346,7 @@ def test_a_pipe_that_closes_is_no_error():
 
 
 def test_a_closed_stdout_is_no_error():
-    command = " ".join(COMMAND) + " train --epochs 1 --no-figure >&-"
+    command = " ".join(COMMAND) + " train --epochs 1 --no-figure --no-page >&-"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     found = sorted(os.listdir("trained"))

@@ -53,7 +53,8 @@ def explore_classifier(
             f"{listed(classifier.class_names)}"
         )
     label = tensor(np.array([classifier.class_names.index(name)]), device=device)
-    page = explain_classifier(classifier.model, x, label, what)
+    with np.errstate(over="ignore", invalid="ignore"):
+        page = explain_classifier(classifier.model, x, label, what)
     if not np.isfinite(_number(page)):
         raise DataError(
             f"{what}: a value is too far from what the model was trained on to be "

@@ -8,7 +8,10 @@ its name as if it were a file.
 from __future__ import annotations
 
 import linecache
+from importlib import import_module
 from typing import Any
+
+import numpy as np
 
 from .entrance import explain
 from .explanation import Explanation
@@ -53,10 +56,8 @@ def explain_classifier(model: Any, x: Any, label: Any, title: str) -> Explanatio
 
 def run_program(text: str, name: str, title: str, **variables: Any) -> Explanation:
     """Run a program under `record`, and explain its variable `loss`."""
-    import numpy as np
-
-    import tinygrad_softmax as tg
-
+    # The program has what a user's has, the whole package.
+    tg = import_module(__name__.partition(".")[0])
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     variables |= {"tg": tg, "np": np}
     with record():
