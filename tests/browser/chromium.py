@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
+PROBES = (Path(__file__).parent / "probes.js").read_text("utf-8")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -19,8 +20,8 @@ def running():
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         raise RuntimeError(
-            f"none of {', '.join(NAMES)} is on the PATH: the pages can't be tested in a "
-            "browser; mend: apt-get install chromium fonts-wqy-microhei"
+            f"pages are tested in a browser, and none of {', '.join(NAMES)} is on the "
+            "PATH; mend: apt-get install chromium fonts-wqy-microhei"
         )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -48,6 +49,7 @@ class Shown:
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.url = path.resolve().as_uri()
         self.page.goto(self.url)
+        self.page.evaluate(PROBES)
 
     def close(self) -> None:
         """Nothing went wrong on the way, and nothing else was asked for."""
@@ -79,36 +81,10 @@ class Shown:
     def place(self) -> int:
         return int(self.do("document.getElementById('slider').value"))
 
-    def step(self) -> dict[str, Any]:
-        """What the page's own state says that it shows: only to know what to expect."""
-        return self.do(
-            """(() => {
-              const step = window.page.step;
-              const message = step.message ? window.page.model.data.messages.indexOf(step.message) : null;
-              return {kind: step.kind, node: step.node ? step.node.id : null, message};
-            })()"""
-        )
-
     def maps(self, where: str) -> list[tuple[str, np.ndarray, list[str]]]:
         """The heat maps in a part of the page: caption, numbers in every digit, and
         what is written in the cells."""
-        found = self.do(
-            f"""[...document.querySelectorAll('{where} .heat')].map((heat) => [
-              heat.dataset.name,
-              [...heat.querySelectorAll('td.cell')].map((td) => JSON.parse(td.dataset.value)),
-              [...heat.querySelectorAll('td.cell')].map((td) => td.textContent),
-            ])"""
-        )
         return [
             (name, np.array([float(x) for x in values]), texts)
-            for name, values, texts in found
+            for name, values, texts in self.do(f"probes.maps('{where}')")
         ]
-
-    def map_of(self, where: str, name: str) -> np.ndarray:
-        """The numbers of the heat map with that name, the shape behind it aside."""
-        maps = {
-            caption.split(" \u00b7 ")[0]: values
-            for caption, values, _ in self.maps(where)
-        }
-        assert name in maps, f"{name} is not among {list(maps)}"
-        return maps[name]

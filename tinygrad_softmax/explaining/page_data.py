@@ -226,8 +226,8 @@ class _Page:
         if not each.known or not shape or not hasattr(each.value, "dtype"):
             return None
         found = self.same_outside(each.value) if prefix else None
+        key = (prefix, id(each.value))
         if found is None:
-            key = (prefix, id(each.value))
             found = self.constants.get(key)
         if found is None:
             count = sum(1 for start, _ in self.constants if start == prefix) + 1
@@ -247,7 +247,7 @@ class _Page:
 
     def same_outside(self, value: Any) -> Data | None:
         """The constant outside an unfolding that a value inside is a copy of."""
-        place = self.pool.add(value)
+        place = self.pool.add(value) or 0  # (it is some)
         for (prefix, _), node in self.constants.items():
             if not prefix and self.pool.equal(node["value"], place):
                 return node
