@@ -6,17 +6,13 @@ import { kindOf, lastOf, nameOf } from "./graph.js";
 import { heatMap } from "./matrix.js";
 import { nudgePanel } from "./nudge.js";
 import { numberText } from "./numbers.js";
-import { code, formula, kept, sourceLine } from "./story.js";
+import { code, foldButton, formula, kept, sourceLine } from "./story.js";
 import { remark, t } from "./words.js";
 
 /** state: {selected, picked, nudge}. act: {select, toggle, pick, setNudge}. */
 export function inspectorOf(model, step, state, act) {
   const box = model.boxes.get(state.selected);
   return box ? boxPart(model, step, box, act) : nodePart(model, step, state, act);
-}
-
-function foldButton(label, id, act) {
-  return h("p", {}, h("button", { type: "button", class: "fold-button", onclick: () => act.toggle(id) }, label));
 }
 
 function boxPart(model, step, box, act) {

@@ -180,7 +180,7 @@ export class Page {
     const count = model.steps.seen.length;
     const heading = headingOf(model, step, ...this.placeInPhase());
     find("step-heading").textContent = heading;
-    replace(find("step"), storyOf(model, step).flat(Infinity));
+    replace(find("step"), storyOf(model, step, this.act).flat(Infinity));
     replace(find("node"), inspectorOf(model, step, state, this.act).flat(Infinity));
     // What scrolls must be reached by keyboard too.
     for (const each of document.querySelectorAll(".formula")) {

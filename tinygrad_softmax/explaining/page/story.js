@@ -3,7 +3,7 @@
 import { h, math } from "./dom.js";
 import { nameOf } from "./graph.js";
 import { heatMap } from "./matrix.js";
-import { shapeText, sizeText } from "./numbers.js";
+import { largest, shapeText, sizeText } from "./numbers.js";
 import { remark, t, tn } from "./words.js";
 
 /** The heading of a step, as text. */
@@ -19,10 +19,13 @@ export function headingOf(model, step, place, count) {
   return t(`${step.kind}Step`, values);
 }
 
-/** The elements that tell a step. */
-export function storyOf(model, step) {
-  if (step.kind === "forward") return forward(model, step);
-  if (step.kind === "backward") return backward(model, step);
+/** The elements that tell a step. act: {toggle}. */
+export function storyOf(model, step, act) {
+  const offer = (node) => (node.unfolds ? foldButton(t("unfoldFused"), node.unfolds, act) : null);
+  if (step.kind === "forward") return [...forward(model, step), offer(step.node)];
+  if (step.kind === "backward") {
+    return [...backward(model, step), offer(model.live(step.message.from))];
+  }
   if (step.kind === "seed") return seed(model);
   return step.kind === "start" ? start(model) : end(model);
 }
@@ -74,6 +77,11 @@ function valueMap(model, id) {
   const node = model.nodes.get(id);
   if (node.value === null) return h("p", { class: "quiet" }, code(nameOf(model, id)), " ", t("valueNotRecorded"));
   return heatMap(model.data.arrays[node.value], nameOf(model, id));
+}
+
+/** A button that folds or unfolds a box. */
+export function foldButton(label, box, act) {
+  return h("p", {}, h("button", { type: "button", class: "fold-button", onclick: () => act.toggle(box) }, label));
 }
 
 /** The place in the program, with the expression that stands there. */
@@ -160,7 +168,9 @@ function addition(model, step, to, name) {
   if (message.before === null) {
     return [says(all === 1 ? "onlyMessage" : "firstMessage", waits)];
   }
-  const map = (place, key) => heatMap(arrays[place], t(key));
+  const three = [message.before, message.arrived, message.after];
+  const top = Math.max(...three.map((place) => largest(arrays[place]))); // one scale for all
+  const map = (place, key) => heatMap(arrays[place], t(key), { top });
   const sign = (text) => h("span", { class: "sign", "aria-hidden": "true" }, text);
   return [h("h3", {}, t("addsUp")),
     h("div", { class: "maps sum" }, map(message.before, "before"), sign("+"),
