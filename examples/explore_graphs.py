@@ -25,7 +25,7 @@ from gpt import GPT
 CAT = 1
 
 
-def lecture() -> tg.Tensor:
+def lecture(path: Path) -> Path:
     """z = W a + b with softmax(z) = [.3, .2, .1, .4], where the truth is a cat.
 
     On the page, unfold the loss and step back to t = e^z: it hears [0, -5, 0, 0] and
@@ -39,19 +39,19 @@ def lecture() -> tg.Tensor:
     with tg.record():
         z = W @ a + b
         loss = tg.softmax_cross_entropy(z, tg.tensor([CAT]), axis=0)
-    return loss
+    return tg.explore(loss, path)
 
 
-def mlp() -> tg.Tensor:
+def mlp(path: Path) -> Path:
     """Two linear layers with ReLU between them, on a batch of five."""
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3))
     x, labels = tg.randn(5, 3), tg.tensor([0, 2, 1, 1, 0])
     with tg.record():
         loss = tg.softmax_cross_entropy(model(x), labels)
-    return loss
+    return tg.explore(loss, path)
 
 
-def gpt() -> tg.Tensor:
+def gpt(path: Path) -> Path:
     """One block of a GPT, which guesses the next character of "hello"."""
     text = "hello"
     letters = sorted(set(text))
@@ -60,7 +60,7 @@ def gpt() -> tg.Tensor:
     with tg.record():
         scores = model(tokens[None, :-1])
         loss = tg.softmax_cross_entropy(scores, tokens[None, 1:], axis=2)
-    return loss
+    return tg.explore(loss, path)
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def main() -> None:
     folder = parser.parse_args().to
     tg.manual_seed(0)
     for make in (lecture, mlp, gpt):
-        page = tg.explore(make(), folder / f"{make.__name__}.html")
+        page = make(folder / f"{make.__name__}.html")
         print(f"{page}: {page.stat().st_size / 1000:.0f} kB")
 
 
