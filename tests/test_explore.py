@@ -527,6 +527,27 @@ def test_the_turns_of_a_loop_over_modules_are_boxes(page):
     assert node_of(data, "weight")["box"] is None
 
 
+def test_turns_that_cut_a_modules_call_are_no_boxes(page):
+    """Its loop goes on where the last call's left off, and is found as one."""
+
+    class Twice(nn.Module):
+        def forward(self, x):
+            for _ in range(2):
+                x = tg.tanh(x)
+            return x
+
+    twice = Twice()
+    x = tg.ones(2, requires_grad=True)
+    with tg.record():
+        for _ in range(3):
+            x = twice(x)
+        loss = x.sum()
+    explanation = tg.explain(loss)
+    assert [each.count for each in explanation.repeats] == [6]
+    data = data_of(tg.explore(explanation, page))
+    assert [box["kind"] for box in data["boxes"]] == ["module"] * 3
+
+
 def test_a_short_loop_has_no_boxes(page):
     assert data_of(tg.explore(loop(3), page))["boxes"] == []
 
@@ -676,6 +697,26 @@ def test_modules_import_what_they_use():
             assert re.search(rf"\b{name}\b", body), (
                 f"{path.name} imports {name} in vain"
             )
+
+
+def test_what_is_asked_of_the_browser_is_old_enough():
+    """ES2020, and CSS that Firefox and Safari had by 2022."""
+    script = script_of("main.js")
+    later = r"\.at\( replaceAll structuredClone hasOwn\b findLast \?\?= \|\|= &&= "
+    later += r"^\s*#\w toSorted groupBy"
+    for new in later.split(" "):
+        assert not re.search(new, script), new
+    style = (PAGE / "page.css").read_text("utf-8")
+    for new in (
+        "@layer",
+        "@container",
+        ":has(",
+        "color-mix",
+        "oklch",
+        "dvh",
+        "light-dark",
+    ):
+        assert new not in style
 
 
 def test_text_is_never_parsed_as_html():

@@ -67,14 +67,17 @@ def test_edges_cross_no_node(show):
         assert shown.do("probes.crossings()") == []
 
 
-def test_the_message_covers_no_node(show):
+def test_the_message_covers_no_node_and_no_title(show):
     for name in ("lecture", "mlp", "gpt"):
         shown = show(name)
+        shown.do("page.toggleAll(true)")
+        shown.do("probes.unfoldFused()")
         seen = 0
         for place in range(shown.count()):
             shown.do(f"page.go({place})")
             # (In one go: the graph may be scrolling.)
-            boxes = boxes_of(shown, "#graph .node .shape, #graph .message-mark .card")
+            selector = "#graph .node .shape, #graph .message-mark .card, .fold > text"
+            boxes = boxes_of(shown, selector)
             seen += shown.page.locator("#graph .message-mark .card").count()
             assert overlapping(boxes, 1) == [], (name, place)
         assert seen > 3

@@ -80,7 +80,6 @@ function moveInGrid(event) {
   const move = MOVES[event.key];
   if (!move) return;
   event.preventDefault();
-  event.stopPropagation();
   const table = cell.closest("table");
   let [row, column] = [cell.parentElement.rowIndex, cell.cellIndex];
   for (;;) {
