@@ -36,7 +36,8 @@ def explain(
     they were summed over and what they are added to. As data it has `entries`,
     `messages` and `groups`; `to_json()` gives plain dicts.
 
-    Nothing that is computed changes: the rules run once more on what they kept, on a
+    Every gradient on the way is kept, not only those of the leaves: as much memory
+    again as the values. Nothing that is computed changes: the rules run once more on what they kept, on a
     graph that stays, and no `.grad` is written, no hook runs, no random number is
     drawn. (A function under `tg.checkpoint` is run again, as in backward.)
 
