@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .explanation import Check, Entry, Explanation, Input, Kept, Message
-from .formula_text import as_mathml
+from .formula_text import as_mathml, functions_in
 from .formulas import TERMS
 from .summaries import plain, summary
 
@@ -23,6 +23,7 @@ def jsonable(explanation: Explanation, arrays: Summary = summary) -> dict[str, A
     "terms" what their functions mean.
     """
     parent, expressions = explanation.parent, _expressions(explanation)
+    called = set().union(*map(functions_in, expressions))
     return {
         "title": explanation.title,
         "root": explanation.root,
@@ -39,11 +40,7 @@ def jsonable(explanation: Explanation, arrays: Summary = summary) -> dict[str, A
         ],
         "repeats": [asdict(each) for each in explanation.repeats],
         "mathml": {text: as_mathml(text) for text in expressions},
-        "terms": {
-            term: meaning
-            for term, meaning in TERMS.items()
-            if any(f"{term}(" in text for text in expressions)
-        },
+        "terms": {k: v for k, v in TERMS.items() if k in called},
         "unfoldable": explanation.unfoldable(),
         "unfolds": None if parent is None else parent[1],
         "outside": {str(k): v for k, v in explanation.outside.items()},
