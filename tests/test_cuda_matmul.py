@@ -109,6 +109,31 @@ def test_heads_side_by_side(backend, calls):
         calls.clear()
 
 
+@pytest.mark.parametrize("dtype", checks.DTYPES)
+def test_steps_back(backend, dtype):
+    """Flipped along any axis: of the batch too, where cuBLAS promises nothing."""
+    rng = np.random.default_rng(6)
+    a, b = draw_array(rng, (3, 4, 5), dtype), draw_array(rng, (3, 5, 6), dtype)
+    for axis in range(3):
+        back = tuple(slice(None, None, -1 if i == axis else 1) for i in range(3))
+        on_a, on_b = backend.xp.asarray(a), backend.xp.asarray(b)
+        check(backend, a[back], b, on_a[back], on_b, dtype)
+        check(backend, a, b[back], on_a, on_b[back], dtype)
+
+
+@pytest.mark.double
+def test_one_matrix_for_all_is_copied_once(backend, calls, monkeypatch):
+    """Every second column of it, which cuBLAS can't take."""
+    rng, made = np.random.default_rng(7), []
+    a, b = draw_array(rng, (9, 4, 5), "float32"), draw_array(rng, (5, 12), "float32")
+    copied = backend._copied
+    monkeypatch.setattr(backend, "_copied", lambda x: made.append(x.shape) or copied(x))
+    on_a, on_b = laid_out(backend, a, (1, 0, 2)), backend.xp.asarray(b)[:, ::2]
+    check(backend, a, b[:, ::2], on_a, on_b, "float32")
+    assert made == [(5, 6)]
+    assert len(calls) == 1
+
+
 @pytest.mark.double
 def test_results_side_by_side(backend, calls):
     """What is written may be a view too: heads in one row of memory."""

@@ -121,8 +121,7 @@ class CudaProducts(CudaKernels):
 
     def _gemm(self, a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
         lead, (n, m), k = out.shape[:-2], out.shape[-2:], a.shape[-1]
-        whole = [self.xp.broadcast_to(x, lead + x.shape[-2:]) for x in (a, b)]
-        first, second, into = self._operands(whole, out)
+        first, second, into = self._operands(a, b, out)
         plan = gemm.batches(lead, first.strides, second.strides, into.strides)
         cuda = self.xp.cuda
         cublas, runtime = cuda.cublas, cuda.runtime
@@ -154,14 +153,22 @@ class CudaProducts(CudaKernels):
                 *(plan.size, compute, cublas.CUBLAS_GEMM_DEFAULT),
             )
 
-    def _operands(self, whole: list[Array], out: Array) -> tuple[_Operand, ...]:
-        """Operands, copied if they must be, and the result, as cuBLAS takes them."""
+    def _operands(self, a: Array, b: Array, out: Array) -> tuple[_Operand, ...]:
+        """Operands, copied if they must be, and the result, as cuBLAS takes them.
+
+        A matrix that it can't take is copied once, not for all that it is multiplied
+        with.
+        """
         lead = out.shape[:-2]
         into = _operand(out)
         assert into is not None, "the result's rows are contiguous"
         assert not into.layout.transposed, "the result's rows are contiguous"
-        found = [_operand(x) or _operand(self._copied(x)) for x in whole]
-        both = [each for each in found if each is not None]
+        both = []
+        for x in (a, b):
+            x = x if _operand(x) else self._copied(x)
+            found = _operand(self.xp.broadcast_to(x, lead + x.shape[-2:]))
+            assert found is not None, "a contiguous array is taken"
+            both.append(found)
         copied = gemm.to_copy(
             lead,
             tuple(each.strides for each in both),
@@ -196,6 +203,10 @@ def _fit(a: Array, b: Array) -> bool:
 
 
 def _operand(x: Array) -> _Operand | None:
+    """None for what cuBLAS can't take, or does not say that it takes: steps back from
+    matrix to matrix, as a flipped array has them."""
     strides = tuple(step // x.itemsize for step in x.strides)
     found = gemm.layout(x.shape, strides)
-    return None if found is None else _Operand(x, found, strides[:-2])
+    if found is None or min(strides[:-2], default=0) < 0:
+        return None
+    return _Operand(x, found, strides[:-2])
