@@ -303,6 +303,26 @@ def test_past_2_to_the_31():
     shape, strides = (2**12, 2**6), (2**6 * step, step)
     assert gemm.batches(shape, strides, strides) == (2**18, (step, step), ())
     assert gemm.layout((3, 2**20), (2**31 - 1, 1)) == (False, 2**31 - 1)
+    assert gemm.layout((3, 2**20), (2**31, 1)) is None
+    assert gemm.layout((2**20, 3), (1, 2**31)) is None
+    shape, strides = (2**12, 2**12, 2**12), (2**24, 2**12, 1)
+    assert gemm.batches(shape, strides) == (2**24, (2**12,), ((2**12, (1,)),))
+
+
+@pytest.mark.double
+def test_more_rows_than_cublas_counts(backend, calls, monkeypatch):
+    """16 stands for 2^31 - 1: a batch is no single matrix then, and one that is longer
+    is refused, by an error and not by a wrong result."""
+    monkeypatch.setattr(gemm, "MOST", 16)
+    rng, xp = np.random.default_rng(8), backend.xp
+    a, b = draw_array(rng, (3, 6, 5), "float32"), draw_array(rng, (5, 7), "float32")
+    check(backend, a, b, xp.asarray(a), xp.asarray(b), "float32")
+    assert [call["batchCount"] for call in calls] == [3]
+    long, short = xp.ones((17, 2), "float32"), xp.ones((2, 3), "float32")
+    for pair in ((long, short), (short.T, long.T), (long.T, long), (long[None], short)):
+        with pytest.raises(ValueError, match="at most 16 rows"):
+            backend.matmul(*pair)
+    assert backend.matmul(long[:, 0], long[:, 1]).get() == 17
 
 
 def test_what_is_copied():

@@ -50,10 +50,14 @@ class CudaProducts(CudaKernels):
         """
         if not _fit(a, b) or not (is_floating(a.dtype) and is_floating(b.dtype)):
             return super().matmul(a, b)
-        if a.ndim > 2 and b.ndim <= 2 and a.flags.c_contiguous:
-            rows = a.reshape(prod(a.shape[:-1]), a.shape[-1])
+        n = prod(a.shape[:-1])
+        if a.ndim > 2 >= b.ndim and a.flags.c_contiguous and n <= gemm.MOST:
+            rows = a.reshape(n, a.shape[-1])
             return self.matmul(rows, b).reshape(a.shape[:-1] + b.shape[1:])
         if self._is_cupys(a, b):
+            m = prod(b.shape[1:])
+            if max(n, m) > 1:  # (of dot products it has its own)
+                gemm.check(n, a.shape[-1], m)
             return self.xp.matmul(a, b)
         row, column = a.ndim == 1, b.ndim == 1
         out = self.product(a[None] if row else a, b[:, None] if column else b)
@@ -88,6 +92,7 @@ class CudaProducts(CudaKernels):
         dtype = self.xp.result_type(a.dtype, b.dtype)
         shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         shape += (a.shape[-2], b.shape[-1])
+        gemm.check(*a.shape[-2:], b.shape[-1])
         out = self.xp.empty(shape, dtype) if out is None else out
         assert out is not None
         assert out.shape == shape, (out.shape, shape)
