@@ -181,6 +181,22 @@ def test_16_bits_are_summed_in_float32(backend, dtype, shapes):
     assert (wide(got.get()) == 4096).all()
 
 
+@pytest.mark.double
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_no_part_of_a_sum_is_rounded_to_16_bits(backend, calls, dtype):
+    """Which cuBLAS may do, unless told otherwise; CuPy does not tell it."""
+    rng, handle = np.random.default_rng(9), strict_cublas.get_cublas_handle()
+    strict_cublas.setMathMode(handle, 2)
+    try:
+        for lead in ((), (3,)):
+            a, b = (draw_array(rng, (*lead, 4, 4), dtype) for _ in range(2))
+            check(backend, a, b, *map(backend.xp.asarray, (a, b)), dtype)
+        assert len(calls) == 2
+        assert strict_cublas.getMathMode(handle) == 2, "as it was before"
+    finally:
+        strict_cublas.setMathMode(handle, 0)
+
+
 def test_two_dtypes(backend):
     rng = np.random.default_rng(3)
     for first, second in (("float16", "float32"), ("float32", "float64")):
@@ -365,6 +381,10 @@ def test_the_double_refuses(backend):
         "alpha": a.data.ptr,
         "handle": strict_cublas.HANDLE + 1,
     }
+    halves = dict(A=half.data.ptr, B=half.data.ptr, C=half.data.ptr)
+    in_halves = {**right, **halves, "Atype": 2, "Btype": 2, "Ctype": 2}
+    with pytest.raises(RuntimeError, match="rounded to 16 bits"):
+        strict_cublas.gemmStridedBatchedEx(**in_halves)
     for name, value in wrong.items():
         with pytest.raises((RuntimeError, OverflowError, TypeError, KeyError)):
             strict_cublas.gemmStridedBatchedEx(**{**right, name: value})

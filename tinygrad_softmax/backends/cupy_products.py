@@ -1,13 +1,15 @@
 """Products of matrices on a CUDA device: cuBLAS's, of views as they lie in memory.
 
-CuPy's own product of two matrices is as good; that of more than two axes copies
-transposed operands, and makes float32 of 16-bit ones.
+CuPy's own product of two matrices is as good, but for 16-bit ones, which it lets cuBLAS
+sum partly in 16 bits; that of more than two axes copies transposed operands.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import Any, NamedTuple
 
@@ -19,6 +21,8 @@ from .cupy_kernels import CudaKernels
 from .dtypes import is_floating, is_half, working_dtype
 
 BFLOAT16_FROM = 80  # the compute capability whose cuBLAS multiplies bfloat16
+FULL_SUMS = 16  # CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION: else, where several
+# blocks share a sum, their parts may be rounded to 16 bits
 CUDA_TYPES = {  # cudaDataType_t
     "float16": "CUDA_R_16F",
     "bfloat16": "CUDA_R_16BF",
@@ -66,14 +70,9 @@ class CudaProducts(CudaKernels):
         return out[..., 0] if column else out
 
     def _is_cupys(self, a: Array, b: Array) -> bool:
-        """Whether CuPy's own product is as good: of one or two axes, and in 16 bits
-        only if it is no dot product, which CuPy would sum in 16 bits."""
-        if max(a.ndim, b.ndim) > 2:
-            return False
-        if not (is_half(a.dtype) or is_half(b.dtype)):
-            return True
-        single = a.ndim == 1 or b.ndim == 1 or a.shape[0] == b.shape[1] == 1
-        return not single and self._has_product(a.dtype, a, b)
+        """Whether CuPy's own product is as good: of one or two axes, not in 16 bits."""
+        half = is_half(a.dtype) or is_half(b.dtype)
+        return max(a.ndim, b.ndim) <= 2 and not half
 
     def product(
         self,
@@ -92,7 +91,7 @@ class CudaProducts(CudaKernels):
         dtype = self.xp.result_type(a.dtype, b.dtype)
         shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         shape += (a.shape[-2], b.shape[-1])
-        gemm.check(*a.shape[-2:], b.shape[-1])
+        gemm.check(a.shape[-2], a.shape[-1], b.shape[-1])
         out = self.xp.empty(shape, dtype) if out is None else out
         assert out is not None
         assert out.shape == shape, (out.shape, shape)
@@ -136,27 +135,29 @@ class CudaProducts(CudaKernels):
         kind, result = (getattr(runtime, CUDA_TYPES[x.dtype.name]) for x in (a, out))
         handle = cuda.get_cublas_handle()
         # To cuBLAS, each matrix is its transpose: (A B)^T = B^T A^T.
-        for place in itertools.product(*(range(length) for length, _ in plan.loops)):
-            pointers = [
-                x.array.data.ptr
-                + x.array.itemsize
-                * sum(
-                    i * steps[which]
-                    for i, (_, steps) in zip(place, plan.loops, strict=True)
+        places = itertools.product(*(range(length) for length, _ in plan.loops))
+        with _summed_fully(cublas, handle):
+            for place in places:
+                pointers = [
+                    x.array.data.ptr
+                    + x.array.itemsize
+                    * sum(
+                        i * steps[which]
+                        for i, (_, steps) in zip(place, plan.loops, strict=True)
+                    )
+                    for which, x in enumerate((first, second, into))
+                ]
+                cublas.gemmStridedBatchedEx(
+                    handle,
+                    int(second.layout.transposed),
+                    int(first.layout.transposed),
+                    *(m, n, k, numbers),
+                    *(pointers[1], kind, second.layout.ld, plan.strides[1]),
+                    *(pointers[0], kind, first.layout.ld, plan.strides[0]),
+                    numbers + factors.itemsize,
+                    *(pointers[2], result, into.layout.ld, plan.strides[2]),
+                    *(plan.size, compute, cublas.CUBLAS_GEMM_DEFAULT),
                 )
-                for which, x in enumerate((first, second, into))
-            ]
-            cublas.gemmStridedBatchedEx(
-                handle,
-                int(second.layout.transposed),
-                int(first.layout.transposed),
-                *(m, n, k, numbers),
-                *(pointers[1], kind, second.layout.ld, plan.strides[1]),
-                *(pointers[0], kind, first.layout.ld, plan.strides[0]),
-                numbers + factors.itemsize,
-                *(pointers[2], result, into.layout.ld, plan.strides[2]),
-                *(plan.size, compute, cublas.CUBLAS_GEMM_DEFAULT),
-            )
 
     def _operands(self, a: Array, b: Array, out: Array) -> tuple[_Operand, ...]:
         """Operands, copied if they must be, and the result, as cuBLAS takes them.
@@ -195,6 +196,17 @@ class CudaProducts(CudaKernels):
         if dtype.itemsize == 4 and int(os.environ.get("CUPY_TF32", "0")):
             return cublas.CUBLAS_COMPUTE_32F_FAST_TF32, np.float32
         return cublas.CUBLAS_COMPUTE_32F, np.float32
+
+
+@contextmanager
+def _summed_fully(cublas: Any, handle: int) -> Iterator[None]:
+    """A context in which cuBLAS rounds no part of a sum to 16 bits."""
+    before = cublas.getMathMode(handle)
+    cublas.setMathMode(handle, before | FULL_SUMS)
+    try:
+        yield
+    finally:
+        cublas.setMathMode(handle, before)
 
 
 def _fit(a: Array, b: Array) -> bool:
