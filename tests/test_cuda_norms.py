@@ -144,6 +144,15 @@ def test_shared_memory_changes_no_digit(backend, monkeypatch, dtype, columns):
     assert results() == staged
 
 
+@pytest.mark.parametrize("columns", [12288, 24576])
+def test_48_kb_of_shared_memory(backend, columns):
+    """Two rows, and one, which is what a launch need not ask for if the kernel declares
+    none; these do."""
+    x = draw_array(np.random.default_rng(8), (1, columns), "float16")
+    check_forward(backend, x, None, None, "float16")
+    check_backward(backend, x, x, None, "float16", needs=(True, False, False))
+
+
 @pytest.mark.parametrize("columns", [7, 300, 2000, 17000])
 def test_every_schedule_gives_the_same_bits(backend, columns):
     rng = np.random.default_rng(3)

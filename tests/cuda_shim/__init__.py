@@ -120,6 +120,8 @@ class Library:
         self.path, self.names = path, names
         self._handle = ctypes.PyDLL(str(path))  # holds the GIL: one launch at a time
         self.parameters = {name: self._describe(name) for name in names}
+        # Bytes of shared memory that kernels declare: of all in the source together.
+        self.static_shared = self._handle["shim_static_shared"]()
         self.bounds = {name: self._handle[f"shim_bounds_{name}"]() for name in names}
 
     def _describe(self, name: str) -> tuple[str, ...]:

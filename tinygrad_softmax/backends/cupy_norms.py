@@ -37,10 +37,6 @@ class _Rows(NamedTuple):
     wide: bool  # 16 bytes at a time
     working: Any
 
-    def fits(self, count: int, shared: int) -> bool:
-        """Whether `count` rows fit in a block's shared memory, beside 1 KB."""
-        return count * self.columns * self.dtype.itemsize + 1024 <= shared
-
 
 class CudaNorms(CudaKernels):
     """The kernels of `NormKernels` over rows: one launch forward, two or three back."""
@@ -216,8 +212,8 @@ class CudaNorms(CudaKernels):
     def _norm_shared(self, of: _Rows, count: int) -> int:
         """Bytes of shared memory for `count` rows; 0 if a block can't have so many."""
         assert self.kernels is not None
-        fits = of.fits(count, self.kernels.limits().shared)
-        return count * of.columns * of.dtype.itemsize if fits else 0
+        room = count * of.columns * of.dtype.itemsize
+        return room if room <= self.kernels.limits().shared - geometry.STATIC else 0
 
     def _norm_weights(
         self, weight: Array | None, bias: Array | None
