@@ -11,7 +11,7 @@ from cuda_norm_checks import EPS, affine, check_backward, check_forward, given_t
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygrad_softmax.backends.cuda import geometry
+from tinygrad_softmax.backends.cuda import geometry, kernels
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +237,24 @@ def test_each_device(backend, device):
         )
         for each in (out, mean, scale, found[0], found[2]):
             assert backend.device_of(each) == device
+
+
+def test_moments_of_two_batches_are_the_same_in_either_order(backend):
+    """Else the lanes of a row would not have one variance."""
+    text = f"""{kernels.code("norms.cu")}
+    extern "C" __global__ void both(W* out, long long count) {{
+        const Moments a = {{W(count), W(0.1), W(0), W(0.7)}};
+        const Moments b = {{W(threadIdx.x + 1), W(0.3), W(0), W(0.2)}};
+        const Joined<true> join;
+        out[2 * threadIdx.x] = join(a, b).squares;
+        out[2 * threadIdx.x + 1] = join(b, a).squares;
+    }}"""
+    xp = backend.xp
+    raw = xp.RawModule(code=text, options=kernels.options("float32", {}))
+    for count in (1, 3, 7, 100):
+        out = xp.zeros((64, 2), "float32")
+        raw.get_function("both")((1,), (64,), (out, count))
+        assert (out.get()[:, 0] == out.get()[:, 1]).all()
 
 
 def test_past_two_to_the_31():
