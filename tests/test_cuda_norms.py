@@ -11,6 +11,7 @@ from cuda_norm_checks import EPS, affine, check_backward, check_forward, given_t
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tinygrad_softmax as tg
 from tinygrad_softmax.backends.cuda import geometry, kernels
 
 
@@ -205,6 +206,16 @@ def test_a_weight_and_a_bias_of_two_dtypes(backend):
     x = draw_array(rng, (3, 24), "bfloat16")
     weight = draw_array(rng, 24, "float32", scale=1.0)
     check_forward(backend, x, weight, draw_array(rng, 24, "bfloat16"), "bfloat16")
+
+
+def test_the_gradient_of_a_bias_has_the_digits_of_its_dtype(backend):
+    """Also beside a weight of 16 bits, of which it would be infinite."""
+    ones = np.ones((300, 8), np.float16)
+    x, w = (tg.tensor(on_device(backend, each)) for each in (ones, ones[0]))
+    bias = tg.zeros(8, device="cuda", requires_grad=True)
+    (tg.nn.functional.layer_norm(x, 8, w, bias) * 333.0).sum().backward()
+    assert bias.grad is not None
+    assert bias.grad.array.get().tolist() == [99900.0] * 8
 
 
 def test_what_has_no_kernel_takes_the_definition(backend, monkeypatch):

@@ -2,8 +2,9 @@
 
 `NormKernels` in norms.py is the definition, and what these are tested against. It still
 does what has no kernel: arrays without elements, and dtypes that the kernels don't mix.
-16-bit rows may have weights of 16 bits or of 32; their gradients, which the definition
-gives in float32, are rounded here, once, to the dtype that the engine makes of them.
+16-bit rows may have weights of 16 bits or of 32. The gradients of rows and weight,
+which the definition gives in float32, are rounded here, once, to the dtype that the
+engine makes of them; the bias's is left to it, for the bias may be of another dtype.
 
 How many bytes move, for n rows of C elements of s bytes: forward 2 n C s; backward
 3 n C s up to 4096 columns (2048 of float64), beyond that 5 n C s, for the sums over
@@ -152,11 +153,12 @@ class CudaNorms(CudaKernels):
                 partials = self._norm_columns(of, g, x, mean, scale, kinds)
         if partials is None:
             return dx, None, None
-        dtype = of.working if weight is None else weight.dtype
+        dtypes = of.working if weight is None else weight.dtype, of.working
         dweight, dbias = (
-            self.xp.empty(of.columns, dtype) if need else None for need in needs[1:]
+            self.xp.empty(of.columns, dtype) if need else None
+            for need, dtype in zip(needs[1:], dtypes, strict=True)
         )
-        self._norm_totals(of, partials, dweight, dbias, dtype)
+        self._norm_totals(of, partials, dweight, dbias, dtypes[0])
         return dx, dweight, dbias
 
     def _norm_dx(self, name: str, of: _Rows, arrays: tuple) -> None:
@@ -197,7 +199,7 @@ class CudaNorms(CudaKernels):
         second: Array | None,
         dtype: Any,
     ) -> None:
-        """The sums of the partial sums, of each kind, in `dtype`."""
+        """The sums of the partial sums, of each kind; the first in `dtype`."""
         count, kinds, columns = partials.shape
         self._norm_kernel("norms_columns.cu", "column_totals", of)(
             (-(-kinds * columns // 32),),
