@@ -29,11 +29,13 @@ SCHEDULES = ("round-robin", "reversed", "hashed", "warps-up", "warps-down")
 # (The rest of `undefined` doubles the time to compile, and has nothing to find here.)
 FOUND = "address,alignment,bounds,shift,signed-integer-overflow,float-cast-overflow"
 SANITIZE = (f"-fsanitize={FOUND}", "-fno-sanitize-recover=all")
+FUSED = ("-ffp-contract=fast", "-mfma")
 FLAGS = (
     *("-std=c++17", "-O1", "-g0", "-fPIC", "-shared", "-Wl,-Bsymbolic"),
     # Each library has its own statics, and the functions in it may call back.
     *("-fvisibility=hidden", "-fno-gnu-unique", "-fno-ipa-reference"),
-    # CUDA's arithmetic but for fused multiply-add; 16-byte accesses to any type.
+    # CUDA's arithmetic but for fused multiply-add, which the sanitized build has;
+    # 16-byte accesses to any type.
     *("-ffp-contract=off", "-fno-strict-aliasing", "-fno-math-errno"),
     *("-Wall", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function"),
 )
@@ -94,6 +96,12 @@ def runtime(name: str) -> str:
 def sanitized() -> bool:
     """Whether this process was started to run the sanitized build (sanitized.py)."""
     return os.environ.get("CUDA_SHIM_SANITIZE") == "1"
+
+
+def has_fused() -> bool:
+    """Whether the processor has the instruction that FUSED is about."""
+    info = Path("/proc/cpuinfo")
+    return info.exists() and " fma " in info.read_text()
 
 
 def cache_folder() -> Path:
@@ -162,7 +170,9 @@ def library(code: str, options: tuple[str, ...]) -> Library:
     names = kernels.functions(code)
     exports = "".join(f"EXPORT({n}, ({b or 1024}))\n" for n, b in names.items())
     text = f'#include "shim.h"\n{code}\n#include "shim_end.h"\n{exports}'
-    flags = (*FLAGS, *(SANITIZE if sanitized() else ()), *options)
+    flags = (*FLAGS, *options)
+    if sanitized():
+        flags += (*SANITIZE, *(FUSED if has_fused() else ()))
     digest = hashlib.sha256(_identity())
     for part in (text, *flags):
         digest.update(part.encode() + b"\0")
