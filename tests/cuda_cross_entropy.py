@@ -164,6 +164,7 @@ CASES = [
     Case((3, 7), 1, "bfloat16", target="float32", shift=1),
     Case((4, 4100), 1, target="float32", weighted=True),
     Case((4, 17001), 1),
+    Case((2, 12288), 1, target="float32"),  # 48 KB but for what the kernel declares
     Case((1, 8200), 1),  # in parts
     Case((1, 20001), 1, "bfloat16", smoothing=0.1),
     Case((1, 16400), 1, target="float32", weighted=True, reduction="none"),

@@ -14,6 +14,8 @@ import cuda_shim
 import numpy as np
 import strict_cupy
 
+from tinygrad_softmax.backends.cuda import geometry
+
 STATIC_SHARED, OPT_IN_SHARED = 48 * 1024, 227 * 1024  # an H100's
 ATTRIBUTES = {
     "MaxSharedMemoryPerBlock": STATIC_SHARED,
@@ -85,12 +87,15 @@ class RawKernel:
 
     @property
     def max_dynamic_shared_size_bytes(self) -> int:
-        """What a launch on the current device may ask for."""
-        return self._dynamic.get(strict_cupy._current(), STATIC_SHARED)
+        """What a launch on the current device may ask for: if it was never set, what
+        the kernel's own shared memory leaves of 48 KB, taking that to be all it may
+        declare."""
+        plain = STATIC_SHARED - geometry.STATIC
+        return self._dynamic.get(strict_cupy._current(), plain)
 
     @max_dynamic_shared_size_bytes.setter
     def max_dynamic_shared_size_bytes(self, value: int) -> None:
-        if not 0 <= value <= OPT_IN_SHARED:
+        if not 0 <= value <= OPT_IN_SHARED - geometry.STATIC:
             raise strict_cupy.CUDARuntimeError(1, "CUDA_ERROR_INVALID_VALUE")
         self._dynamic[strict_cupy._current()] = value
 

@@ -15,9 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .geometry import STATIC
+
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 STANDARD = "-std=c++17"
-PLAIN_SHARED = 48 * 1024  # bytes of shared memory that a kernel need not ask for
+# Bytes of dynamic shared memory that a kernel need not ask for: 48 KB hold what it
+# declares itself too.
+PLAIN_SHARED = 48 * 1024 - STATIC
 
 # What a dtype is called in the sources: STORAGE and WORKING of common.cuh.
 TYPES = {
