@@ -118,15 +118,15 @@ def by_definition(
         p = np.exp(lp)
         total = u.sum(axis=-1, keepdims=True)
         gradient = np.where(kept[..., None], p * total - u, 0.0)
-        size = np.where(kept[..., None], p * total + u, 0.0)
+        # (Below 1e-38 float32 is flushed to 0, before it is multiplied too.)
+        size = np.maximum(p * total + u, 1e-30 * (1.0 + abs(total)))
         divisor = by.sum() if reduction == "mean" else 1.0
         if reduction != "none":
             losses = np.asarray(losses.sum() / divisor)
         if divisor == 0:
             gradient, size, divisor = gradient * 0, size * 0, 1.0
     back = [np.moveaxis(each / divisor, -1, axis) for each in (gradient, size)]
-    # (Below 1e-38 float32 is flushed to 0, before it is multiplied too.)
-    return losses, back[0], (abs(losses), np.maximum(back[1], 1e-30))
+    return losses, back[0], (abs(losses), back[1])
 
 
 # Logits with label 0 and the loss, where subtracting from 1 would lose every digit.
@@ -170,6 +170,7 @@ CASES = [
     Case((1, 16400), 1, target="float32", weighted=True, reduction="none"),
     Case((7, 5), 0),
     Case((2, 3, 4), 1, ignore_index=0, weighted=True),
+    Case((2, 11, 3), 1, smoothing=0.1, ignore_index=0),
     Case((2, 3, 5), 1, "float16", target="float16", smoothing=0.1),
     Case((6, 9), 1, transposed=True),
     Case((6, 9), 1, target="float32", transposed=True, reduction="none"),
