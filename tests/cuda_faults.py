@@ -166,10 +166,16 @@ FAULTS += [
             LONG,
         ),
         (
-            "i < (int)gridDim.x; i++) seen = SeenTogether()",
-            "i < (int)gridDim.x - 1; i++) seen = SeenTogether()",
+            "i < (int)gridDim.x; i += mine.count",
+            "i < (int)gridDim.x - 1; i += mine.count",
             "the last part of a row is forgotten",
             IN_PARTS,
+        ),
+        (
+            "f(first, left < FEW ? (int)left : FEW);",
+            "f(first, left < FEW ? (int)left - 1 : FEW);",
+            "the last class on another axis is left out",
+            CrossEntropy((2, 11, 3), 1),
         ),
         (
             "number / inner * columns * inner + number % inner",
