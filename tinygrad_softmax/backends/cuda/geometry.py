@@ -205,8 +205,10 @@ def spread(n: int, multiprocessors: int) -> Launch:
     """How a kernel with a long task for each of n threads is launched: in blocks small
     enough that every multiprocessor gets two, if threads are enough for that.
 
-    >>> spread(1_000_000, 132), spread(8192, 132)
-    (Launch(grid=(3907,), block=(256,), held=0), Launch(grid=(256,), block=(32,), held=0))
+    >>> spread(1_000_000, 132)
+    Launch(grid=(3907,), block=(256,), held=0)
+    >>> spread(8192, 132)
+    Launch(grid=(256,), block=(32,), held=0)
     """
     threads = 256
     while threads > 32 and n <= threads * 2 * multiprocessors:
