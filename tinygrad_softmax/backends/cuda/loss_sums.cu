@@ -66,7 +66,7 @@ struct Conclusion {
 constexpr int AT_ONCE = 8;
 
 // Blocks tally `part` rows each, into parts (gridDim.x,); a single block concludes.
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(MOST_THREADS)
     tally_rows(const W* __restrict__ losses, const TARGET* __restrict__ labels,
                const W* __restrict__ weights, i64 n, i64 classes, i64 ignoring,
                i64 ignored, i64 part, double* parts, CONCLUSION) {
@@ -111,7 +111,7 @@ extern "C" __global__ void __launch_bounds__(1024)
 }
 
 // One block: concludes from the parts of `count` blocks.
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(MOST_THREADS)
     tally_parts(const double* __restrict__ parts, const TARGET* __restrict__ labels, i64 count,
                 CONCLUSION) {
     Tally mine = Together().identity();
