@@ -38,8 +38,9 @@ class _Rows(NamedTuple):
     working: Any
 
     def fits(self, count: int, shared: int) -> bool:
-        """Whether `count` rows fit in a block's shared memory, beside 1 KB."""
-        return count * self.columns * self.dtype.itemsize + 1024 <= shared
+        """Whether `count` rows fit in a block's shared memory, beside the kernel's."""
+        rows = count * self.columns * self.dtype.itemsize
+        return rows + geometry.STATIC <= shared
 
 
 class CudaNorms(CudaKernels):
