@@ -12,13 +12,16 @@ size, which the rule may write to; a single one that the rule only reads is not 
 Nothing of the parameters' size is allocated. On the CPU the blocks of a large run are
 shared out among threads, each with buffers of its own; no digit depends on that.
 
+Where the backend has a kernel for the rule, there are no blocks: one launch updates all
+parameters that have made equally many steps, from their gradients where these are.
+
 16-bit parameters and their state are stored in 16 bits and computed in float32: a block
 is widened, updated and rounded once. (PyTorch rounds after each operation.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import accumulate, chain
 from operator import is_
@@ -90,7 +93,10 @@ class FlatParameters:
         self.shapes = [parameter.array.shape for parameter in parameters]
         sizes = (parameter.array.size for parameter in parameters)
         self.cuts = [0, *accumulate(sizes)]
+        self.stretches = list(zip(self.cuts, self.cuts[1:]))
         with self.backend.on(self.device):
+            if optimizer.has_kernel:
+                self.backend.prepare_update(self.stretches)
             self.values = self.backend.xp.concatenate(
                 [parameter.array.reshape(-1) for parameter in parameters]
             )
@@ -111,7 +117,7 @@ class FlatParameters:
         if self.has_state:
             for i, parameter in enumerate(parameters):
                 if optimizer.state.get(parameter):
-                    self.start(optimizer, i, i + 1)
+                    self.start(optimizer, [i])
 
     def split(self, flat: Array) -> list[Array]:
         """The part of each parameter, in its shape."""
@@ -138,13 +144,13 @@ class FlatParameters:
 
     # -- state ------------------------------------------------------------------------
 
-    def start(self, optimizer: Optimizer, start: int, stop: int) -> None:
+    def start(self, optimizer: Optimizer, which: Iterable[int]) -> None:
         """Give some parameters their state: what is in `optimizer.state`, else anew."""
         if not self.arrays and self.names:
             with self.backend.on(self.device):
                 for name in self.names:
                     self.arrays[name] = self.backend.xp.zeros_like(self.values)
-        for i in range(start, stop):
+        for i in which:
             entry = optimizer.state.setdefault(self.parameters[i], {})
             cut, shape = slice(self.cuts[i], self.cuts[i + 1]), self.shapes[i]
             for name, counter in self.counters.items():
@@ -172,18 +178,49 @@ class FlatParameters:
     def step(
         self, optimizer: Optimizer, group: dict[str, Any], grads: list[Array | None]
     ) -> None:
-        """Update every parameter that has a gradient: `flat_gradients()`."""
+        """Update every parameter that has a gradient: `gradients()`."""
         with self.backend.on(self.device):
+            if optimizer.has_kernel and self.backend.updates_at_once:
+                self.update_at_once(optimizer, group, grads)
+                return
+            grads = [None if grad is None else grad.reshape(-1) for grad in grads]
             for start, stop in self.find_runs(grads):
                 is_first = self.entries[start] is None
                 if is_first and self.has_state:
-                    self.start(optimizer, start, stop)
+                    self.start(optimizer, range(start, stop))
                 run = self.run_of(optimizer, start, stop)
                 optimizer.advance(group, run.counters)
                 numbers = {name: float(c[0]) for name, c in run.counters.items()}
                 numbers["is_first"] = is_first
                 work = partial(self.update, optimizer, group, grads, run, numbers)
                 for_each(work, len(run.parts), len(run.parts))
+
+    def update_at_once(
+        self, optimizer: Optimizer, group: dict[str, Any], grads: list[Array | None]
+    ) -> None:
+        """Update by the backend's kernel, wherever in the array the parameters lie."""
+        alike: dict[Any, list[int]] = {}
+        for i, (mark, grad) in enumerate(zip(self.marks(grads), grads)):
+            if grad is not None:
+                alike.setdefault(mark, []).append(i)
+        for which in alike.values():
+            is_first = self.entries[which[0]] is None
+            if is_first and self.has_state:
+                self.start(optimizer, which)
+            counters = {name: c[which] for name, c in self.counters.items()}
+            optimizer.advance(group, counters)
+            for name, counter in counters.items():
+                self.counters[name][which] = counter
+            numbers = {name: float(c[0]) for name, c in counters.items()}
+            rule = optimizer.rule(group, {**numbers, "is_first": is_first})
+            assert rule is not None  # has_kernel
+            self.backend.update_at_once(
+                rule,
+                self.values,
+                self.arrays,
+                [self.stretches[i] for i in which],
+                [grads[i] for i in which],
+            )
 
     def update(
         self,
@@ -213,8 +250,8 @@ class FlatParameters:
             run = self.runs[start, stop, workers] = _Run(self, start, stop, workers)
         return run
 
-    def flat_gradients(self) -> list[Array | None]:
-        """Each parameter's gradient along one axis; None where it has none."""
+    def gradients(self) -> list[Array | None]:
+        """Each parameter's gradient; None where it has none."""
         found: list[Array | None] = []
         for parameter, shape in zip(self.parameters, self.shapes):
             grad = parameter.grad
@@ -227,7 +264,7 @@ class FlatParameters:
                         f"step: a parameter of shape {shape} has a gradient of shape "
                         f"{array.shape}; mend: set .grad to a tensor of its shape"
                     )
-                found.append(array.reshape(-1))
+                found.append(array)
         return found
 
     def find_runs(self, grads: Sequence[Array | None]) -> list[tuple[int, int]]:
@@ -236,8 +273,7 @@ class FlatParameters:
         They have a gradient, have all been updated before or none of them has, and
         their counters agree.
         """
-        counters = [counter.tolist() for counter in self.counters.values()]
-        marks = list(zip(map(_is_none, self.entries), map(_is_none, grads), *counters))
+        marks = self.marks(grads)
         count = len(marks)
         if marks.count(marks[0]) == count:  # as it mostly is
             return [] if marks[0][1] else [(0, count)]
@@ -248,6 +284,12 @@ class FlatParameters:
                     runs.append((start, stop))
                 start = stop
         return runs
+
+    def marks(self, grads: Sequence[Array | None]) -> list[tuple]:
+        """What parameters that are updated together have in common: whether it is the
+        first time, whether there is a gradient, and the counters."""
+        counters = [counter.tolist() for counter in self.counters.values()]
+        return list(zip(map(_is_none, self.entries), map(_is_none, grads), *counters))
 
     def buffer(self, name: str, worker: int, size: int, dtype: Any) -> Array:
         """The beginning of a buffer that all blocks of a worker share."""

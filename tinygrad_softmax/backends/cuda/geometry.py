@@ -5,12 +5,18 @@ They hold for any size, past 2^31 elements too, and are tested without a GPU.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 BLOCK = 128  # threads of a block where a row needs no more
 WIDEST = 512  # threads that a block over rows may have: MOST_THREADS of common.cuh
 MOST_BLOCKS = 2**31 - 1  # of a grid's first axis
 ACCESS = 16  # bytes of the widest load and store
+MOST_ARRAYS = 448  # of a launch over many arrays, as in common.cuh
+CHUNK_THREADS = 256  # of its blocks
+CHUNK = 4096  # elements of a chunk
 
 
 class Launch(NamedTuple):
@@ -60,6 +66,24 @@ def flat(n: int, per_thread: int, threads: int = 256) -> Launch:
     """
     blocks = -(-n // (per_thread * threads))
     return Launch((max(1, min(blocks, MOST_BLOCKS)),), (threads,), 0)
+
+
+def chunks(sizes: Sequence[int], begins: Sequence[int], chunk: int = CHUNK) -> np.ndarray:
+    """The table of a launch over many arrays: a row of (array, begin, at, count) for
+    every chunk. An array of `sizes[i]` elements lies at `begins[i]` in what holds them
+    all; a chunk has at most `chunk` elements, and begins at a multiple of it.
+
+    >>> chunks([5, 0, 2], [0, 5, 5], 4).tolist()
+    [[0, 0, 0, 4], [0, 4, 4, 1], [2, 0, 5, 2]]
+    """
+    size = np.asarray(sizes, np.int64)
+    counts = -(-size // chunk)
+    array = np.repeat(np.arange(len(size)), counts)
+    first = np.cumsum(counts) - counts  # of each array's chunks
+    begin = (np.arange(len(array)) - first[array]) * chunk
+    at = np.asarray(begins, np.int64)[array] + begin
+    count = np.minimum(size[array] - begin, chunk)
+    return np.stack([array, begin, at, count], axis=1)
 
 
 def is_wide(columns: int, itemsize: int, *pointers: int) -> bool:

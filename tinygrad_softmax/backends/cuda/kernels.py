@@ -68,6 +68,12 @@ def product(**values: tuple[int, ...]) -> tuple[dict[str, int], ...]:
     return tuple(sets)
 
 
+# The kernels of optimizers.cu: Rule.kernel() of updates.py names them.
+UPDATES = frozenset(
+    "sgd sgd_momentum adam adam_amsgrad nadam radam rmsprop rmsprop_centered "
+    "rmsprop_momentum rmsprop_centered_momentum adagrad adadelta".split()
+)
+
 SOURCES = {
     source.file: source
     for source in (
@@ -83,6 +89,18 @@ SOURCES = {
             + product(WIDE=(1,), HELD=(0, 32, 64)),
             wide_loads=frozenset({"softmax_vjp", "log_softmax_vjp"}),
             wide_stores=frozenset({"softmax_vjp", "log_softmax_vjp"}),
+        ),
+        Source(
+            "optimizers.cu",
+            macros=product(WIDE=(1,)),
+            wide_loads=UPDATES,
+            wide_stores=UPDATES,
+        ),
+        Source(
+            "gradients.cu",
+            macros=product(WIDE=(1,)),
+            wide_loads=frozenset({"norm_parts", "clip_by_norm", "unscale"}),
+            wide_stores=frozenset({"clip_by_norm", "unscale"}),
         ),
     )
 }
