@@ -27,7 +27,7 @@ MOST_BLOCKS = (2**31 - 1, 65535, 65535)
 MOST_THREADS = (1024, 1024, 64)
 
 
-class CompileException(Exception):
+class CompileException(Exception):  # noqa: N818  (CuPy's name)
     """CuPy's error of the compiler."""
 
 
@@ -99,6 +99,7 @@ class RawKernel:
         self, grid: tuple, block: tuple, args: tuple, *, shared_mem: int = 0
     ) -> None:
         self._check_shape(grid, block, shared_mem)
+        strict_cupy.note_launch(self.name)
         parameters = self.library.parameters[self.name]
         if len(args) != len(parameters):
             raise TypeError(

@@ -423,6 +423,10 @@ int choose(int last) {
     return found;
 }
 
+const char* place_of(const Fiber& fiber) {
+    return fiber.state == AT_BARRIER ? "__syncthreads" : MEETINGS[fiber.meeting];
+}
+
 void explain_deadlock() {
     int returned = 0, waiting = 0, first = -1;
     for (int i = 0; i < threads; i++) {
@@ -431,13 +435,29 @@ void explain_deadlock() {
         if (first < 0 && fibers[i].state != RETURNED) first = i;
     }
     const Fiber& one = fibers[first];
-    const char* what = one.state == AT_BARRIER ? "__syncthreads" : MEETINGS[one.meeting];
-    snprintf(error, error_size,
-             "%s, block (%u, %u, %u): deadlock: thread %d waits at %s (%s:%d), and of %d "
-             "threads %d have returned, %d wait at a barrier and %d for their warp",
-             kernel_name, blockIdx.x, blockIdx.y, blockIdx.z, first, what, one.file, one.line,
-             threads, returned, waiting, threads - returned - waiting);
+    int n = snprintf(error, error_size,
+                     "%s, block (%u, %u, %u): deadlock: thread %d waits at %s (%s:%d), and of "
+                     "%d threads %d have returned, %d wait at a barrier and %d for their warp",
+                     kernel_name, blockIdx.x, blockIdx.y, blockIdx.z, first, place_of(one),
+                     one.file, one.line, threads, returned, waiting,
+                     threads - returned - waiting);
     failed = true;
+    if (one.state != IN_WARP) return;
+    for (int i = 0; i < 32; i++) {
+        const Fiber& other = fibers[first / 32 * 32 + i];
+        if (!(one.mask >> i & 1)) continue;
+        if (other.state == RETURNED) {
+            snprintf(error + n, error_size - n,
+                     "; its mask %08x names lane %d, which has returned", one.mask, i);
+            return;
+        }
+        if (other.state == AT_BARRIER || other.line != one.line || other.mask != one.mask) {
+            snprintf(error + n, error_size - n,
+                     "; its mask %08x names lane %d, which waits at %s (%s:%d) with %08x",
+                     one.mask, i, place_of(other), other.file, other.line, other.mask);
+            return;
+        }
+    }
 }
 
 bool run_block() {
@@ -466,6 +486,9 @@ bool run_block() {
 // -- a launch -----------------------------------------------------------------------------
 
 // Fill the shared memory of this library's kernels, which is its thread-local segment.
+// That comes into being when something in it is touched.
+thread_local unsigned char touched;
+
 int fill_static_shared(dl_phdr_info* info, size_t, void*) {
     const ElfW(Addr) mine = reinterpret_cast<ElfW(Addr)>(&fibers);
     bool is_mine = false;
@@ -528,7 +551,10 @@ int run(const char* name, void (*f)(void**), void** args, const Config* config, 
         blockIdx = {(unsigned)(at % gridDim.x), (unsigned)(at % plane / gridDim.x),
                     (unsigned)(at / plane)};
         if (dynamic) memset(dynamic, 0xff, config->dynamic_bytes);
-        if (!SANITIZED) dl_iterate_phdr(fill_static_shared, nullptr);
+        if (!SANITIZED) {
+            *const_cast<volatile unsigned char*>(&touched) = 1;
+            dl_iterate_phdr(fill_static_shared, nullptr);
+        }
         run_block();
     }
 #if defined(__x86_64__)

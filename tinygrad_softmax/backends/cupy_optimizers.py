@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .base import Array, Backend
+from .base import Array
 from .cuda import geometry
 from .cuda.geometry import MOST_ARRAYS
-from .cuda.kernels import TYPES, Kernels, takes
+from .cuda.kernels import TYPES, takes
+from .cupy_kernels import CudaKernels
 from .dtypes import float64, working_dtype
 from .optimizers import rule_numbers
 from .updates import Rule
@@ -40,10 +41,8 @@ class _Part(NamedTuple):
     count: int
 
 
-class CupyOptimizerKernels(Backend):
+class CupyOptimizerKernels(CudaKernels):
     """The kernels of optimizers.py, some launches for all arrays together."""
-
-    kernels: Kernels | None = None
 
     def update_at_once(
         self,

@@ -13,6 +13,8 @@ import numpy as np
 BLOCK = 128  # threads of a block where a row needs no more
 WIDEST = 512  # threads that a block over rows may have: MOST_THREADS of common.cuh
 MOST_BLOCKS = 2**31 - 1  # of a grid's first axis
+MOST_ROWS = 65535  # of its second axis
+STATIC = 2048  # bytes of shared memory left for what kernels declare themselves
 ACCESS = 16  # bytes of the widest load and store
 MOST_ARRAYS = 448  # of a launch over many arrays, as in common.cuh
 CHUNK_THREADS = 256  # of its blocks

@@ -9,7 +9,7 @@ import functools
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 STANDARD = "-std=c++17"
-STATIC_SHARED = 48 * 1024  # bytes of shared memory that a launch need not ask for
+PLAIN_SHARED = 48 * 1024  # bytes of shared memory that a kernel need not ask for
 
 # What a dtype is called in the sources: STORAGE and WORKING of common.cuh.
 TYPES = {
@@ -32,6 +32,7 @@ _KERNEL = re.compile(
     r'extern\s+"C"\s+__global__\s+void\s+'
     r"(?:__launch_bounds__\((\w+)[^)]*\)\s*)?(\w+)\("
 )
+_INCLUDE = re.compile(r'#include "(\w+\.cuh)"')
 
 
 @dataclass(frozen=True)
@@ -45,28 +46,35 @@ class Source:
 
     file: str
     dtypes: tuple[str, ...] = FLOATS
-    macros: tuple[Mapping[str, int], ...] = ({},)
+    macros: tuple[Mapping[str, Any], ...] = ({},)
     wide_loads: frozenset[str] = frozenset()
     wide_stores: frozenset[str] = frozenset()
 
-    def variants(self) -> Iterator[tuple[str, Mapping[str, int]]]:
+    def variants(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Every (dtype, macros) that the file is compiled with."""
         for dtype in self.dtypes:
             for macros in self.macros:
                 yield dtype, macros
 
 
-def product(**values: tuple[int, ...]) -> tuple[dict[str, int], ...]:
+def product(**values: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
     """All combinations of macros' values.
 
     >>> product(WIDE=(0, 1), HELD=(32,))
     ({'WIDE': 0, 'HELD': 32}, {'WIDE': 1, 'HELD': 32})
     """
-    sets: list[dict[str, int]] = [{}]
+    sets: list[dict[str, Any]] = [{}]
     for name, choices in values.items():
         sets = [{**each, name: choice} for each in sets for choice in choices]
     return tuple(sets)
 
+
+CROSS_ENTROPY = (
+    *product(KIND=(0, 1), TARGET=("int", "i64"), WIDE=(0,), HELD=(0, 32)),
+    *product(KIND=(0, 1), TARGET=("int", "i64"), WIDE=(1,), HELD=(0, 32, 128)),
+    *product(KIND=(2,), TARGET=("T", "W"), WIDE=(0,), HELD=(0, 32)),
+    *product(KIND=(2,), TARGET=("T", "W"), WIDE=(1,), HELD=(0, 32, 64)),
+)
 
 # The kernels of optimizers.cu: Rule.kernel() of updates.py names them.
 UPDATES = frozenset(
@@ -91,6 +99,19 @@ SOURCES = {
             wide_stores=frozenset({"softmax_vjp", "log_softmax_vjp"}),
         ),
         Source(
+            "cross_entropy.cu",
+            macros=CROSS_ENTROPY,
+            wide_loads=frozenset(
+                {"cross_entropy", "cross_entropy_parts", "cross_entropy_from_parts"}
+            ),
+            wide_stores=frozenset({"cross_entropy", "cross_entropy_from_parts"}),
+        ),
+        Source(
+            "loss_sums.cu",
+            dtypes=("float32", "float64"),
+            macros=product(TARGET=("int", "i64")),
+        ),
+        Source(
             "optimizers.cu",
             macros=product(WIDE=(1,)),
             wide_loads=UPDATES,
@@ -110,13 +131,30 @@ SOURCES = {
 
 
 @functools.cache
+def read(file: str) -> str:
+    """The text of one source file."""
+    with open(os.path.join(FOLDER, file), encoding="utf-8") as opened:
+        return opened.read()
+
+
 def code(file: str) -> str:
-    """common.cuh and the source in one text; errors name the file and its line."""
-    parts = []
-    for name in ("common.cuh", file):
-        with open(os.path.join(FOLDER, name), encoding="utf-8") as opened:
-            parts.append(f'#line 1 "{name}"\n{opened.read()}')
-    return "\n".join(parts)
+    """common.cuh, a source and what it includes in one text; errors name the file and
+    its line.
+
+    Without a source, only the former: what a test puts its own kernels behind.
+    """
+    names = ("common.cuh", file) if file else ("common.cuh",)
+    return "".join(map(_expanded, names))
+
+
+def _expanded(file: str) -> str:
+    lines = [f'#line 1 "{file}"']
+    for number, line in enumerate(read(file).splitlines(), 1):
+        included = _INCLUDE.fullmatch(line)
+        if included:
+            line = f'{_expanded(included[1])}#line {number + 1} "{file}"'
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def functions(source: str) -> dict[str, str]:
@@ -128,7 +166,7 @@ def functions(source: str) -> dict[str, str]:
     return {name: bounds for bounds, name in _KERNEL.findall(source)}
 
 
-def options(dtype: str, macros: Mapping[str, int]) -> tuple[str, ...]:
+def options(dtype: str, macros: Mapping[str, Any]) -> tuple[str, ...]:
     """The compiler's options for a dtype and macros.
 
     >>> options("float16", {"WIDE": 1})
@@ -153,14 +191,14 @@ class Limits(NamedTuple):
 class Kernel:
     """A compiled kernel; called, it is launched on the current device and stream.
 
-    Every integer parameter of a kernel is a `long long` and every number a `double`: what
-    CuPy makes of a Python int and float. None is a null pointer.
+    Every integer parameter of a kernel is a `long long` and every number a `double`,
+    which is what CuPy makes of a Python int and float. None is a null pointer.
     """
 
-    __slots__ = ("_asked", "_raw")
+    __slots__ = ("_asked", "_current_device", "_raw")
 
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
+    def __init__(self, raw: Any, current_device: Callable[[], int]) -> None:
+        self._raw, self._current_device = raw, current_device
         self._asked: dict[int, int] = {}  # bytes of shared memory by device
 
     def __call__(
@@ -169,13 +207,13 @@ class Kernel:
         block: tuple[int, ...],
         args: tuple[Any, ...],
         shared: int = 0,
-        device: int = 0,
     ) -> None:
-        """Launch. shared: bytes for DYNAMIC_SHARED. device: the current one's number,
-        needed only with more than 48 KB of them."""
-        if shared > STATIC_SHARED and shared > self._asked.get(device, 0):
-            self._raw.max_dynamic_shared_size_bytes = shared
-            self._asked[device] = shared
+        """Launch it, with so many bytes for DYNAMIC_SHARED (at most Limits.shared)."""
+        if shared > PLAIN_SHARED:
+            device = self._current_device()
+            if shared > self._asked.get(device, 0):
+                self._raw.max_dynamic_shared_size_bytes = shared
+                self._asked[device] = shared
         self._raw(grid, block, args, shared_mem=shared)
 
 
@@ -193,7 +231,7 @@ class Kernels:
         self._limits: dict[int, Limits] = {}
         self._lock = threading.Lock()
 
-    def get(self, file: str, function: str, dtype: np.dtype, **macros: int) -> Kernel:
+    def get(self, file: str, function: str, dtype: np.dtype, **macros: Any) -> Kernel:
         """The kernel `function` of a source, for arrays of `dtype`.
 
         Raises RuntimeError with the compiler's words if it can't be compiled.
@@ -213,7 +251,7 @@ class Kernels:
             )
         return self._limits[device]
 
-    def _compiled(self, key: tuple, macros: Mapping[str, int]) -> Kernel:
+    def _compiled(self, key: tuple, macros: Mapping[str, Any]) -> Kernel:
         file, function, dtype = key[0], key[1], key[2].name
         module_key = (file, dtype, *macros.items())
         with self._lock:
@@ -230,7 +268,9 @@ class Kernels:
                     f"the CUDA kernels of {file} could not be compiled for {dtype} "
                     f"with {dict(macros)}; the compiler says:\n{error}"
                 ) from error
-            return self._found.setdefault(key, Kernel(raw))
+            return self._found.setdefault(
+                key, Kernel(raw, self._cupy.cuda.runtime.getDevice)
+            )
 
 
 def takes(*arrays: Any) -> bool:
