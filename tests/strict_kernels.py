@@ -2,8 +2,8 @@
 
 They take what CuPy 14.2 takes, and refuse what it would pass on wrongly: CuPy copies an
 argument's bytes and looks at no type. A Python int becomes 8 bytes, a float a double,
-None a null pointer, an array its address, whatever its strides and device; a NumPy array
-of one element goes by value.
+None a null pointer, an array its address, whatever its strides and device. A NumPy
+array of one element goes by value.
 """
 
 from __future__ import annotations

@@ -64,9 +64,7 @@ def clip_grad_norm_(
     groups = _by_device(grads)
     with np.errstate(over="ignore", invalid="ignore"):
         norms = [
-            to_device(norm, device)
-            for group in groups
-            for norm in _norms(group, order)
+            to_device(norm, device) for group in groups for norm in _norms(group, order)
         ]
         total = norms[0]
         if len(norms) > 1:
@@ -82,7 +80,7 @@ def clip_grad_norm_(
         backend, place = backend_of(group[0]), there(group[0])
         with place:
             to = to_device(total, backend.device_of(group[0]))
-            backend.clip_all(group, to, float(max_norm))
+            backend.clip_to_norm(group, to, float(max_norm))
     return norm
 
 
@@ -131,7 +129,7 @@ def _norms(arrays: list[Array], order: float) -> list[Array]:
     """One or more norms whose norm is that of these arrays of one device."""
     with there(arrays[0]):
         backend = backend_of(arrays[0])
-        return list(map(backend.xp.asarray, backend.norms(arrays, order)))
+        return list(map(backend.xp.asarray, backend.vector_norms(arrays, order)))
 
 
 def _by_device(arrays: list[Array]) -> list[list[Array]]:

@@ -1,153 +1,155 @@
 """Optimizers on a CUDA device: cuda/optimizers.cu and cuda/gradients.cu.
 
 OptimizerKernels in optimizers.py is the definition. One launch serves up to MOST_ARRAYS
-arrays: their addresses are part of the launch, and where they are cut into chunks is a
-table in the device's memory, which is made once for arrays of such sizes. So nothing is
-copied to the device in a step, and a step can be captured in a graph.
+arrays, whose addresses are part of it, as are a rule's numbers: a step copies nothing
+to the device and waits for nothing.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .base import Array
 from .cuda import geometry
 from .cuda.geometry import MOST_ARRAYS
-from .cuda.kernels import TYPES, takes
+from .cuda.kernels import takes
 from .cupy_kernels import CudaKernels
 from .dtypes import float64, working_dtype
-from .optimizers import rule_numbers
-from .updates import Rule
 
-MOST_TABLES = 64  # tables of chunks that are kept
+if TYPE_CHECKING:
+    from .updates import Rule
+
 MOST_PARTS = 1024  # blocks of a norm: few partial results, the same ones on any device
-MOST_NUMBERS = 12  # of a rule, as in optimizers.cu
-KINDS = {2.0: 0, 1.0: 1, float("inf"): 2}  # of norms that have a kernel, as in it
+NORMS = {2.0: 0, 1.0: 1, float("inf"): 2}  # the orders with a kernel: Kind in its file
+BLOCK = (geometry.CHUNK_THREADS,)
 
-# The structs of common.cuh and optimizers.cu, which are part of a launch.
-ARRAYS = np.dtype([("at", np.uint64, MOST_ARRAYS)])
-STEP = np.dtype([("numbers", np.float64, MOST_NUMBERS), ("gradients", ARRAYS)])
-
-
-class _Part(NamedTuple):
-    """The arrays `which` of a list, which one launch serves, and its table."""
-
-    which: slice
-    chunks: Array
-    count: int
+# The structs of arrays.cuh and optimizers.cu. CuPy gives a kernel a NumPy array of one
+# element by value.
+ARRAYS = np.dtype(
+    [
+        ("at", np.uint64, MOST_ARRAYS),
+        ("place", np.int64, MOST_ARRAYS),
+        ("chunks", np.int32, MOST_ARRAYS),
+        ("rest", np.int32, MOST_ARRAYS),
+    ]
+)
+STEP = np.dtype([("numbers", np.float64, 12), ("gradients", ARRAYS)])
 
 
 class CupyOptimizerKernels(CudaKernels):
-    """The kernels of optimizers.py, some launches for all arrays together."""
+    """The kernels of optimizers.py, one launch for many arrays."""
+
+    @property
+    def updates_at_once(self) -> bool:
+        """Whether there are kernels."""
+        return self.kernels is not None
 
     def update_at_once(
         self,
         rule: Rule,
         values: Array,
         state: Mapping[str, Array],
-        stretches: Sequence[tuple[int, int]],
+        places: Sequence[int],
         grads: Sequence[Array],
-        numbers: Array | None = None,
     ) -> None:
-        """One step of `rule` for stretches of `values`, as `OptimizerKernels` says.
+        """One step of `rule` for the parts of `values` that begin at `places`.
 
-        A gradient that isn't contiguous, has another dtype or is part of `values` is
-        copied first.
+        A gradient with gaps, or one made of the parameters' own memory, is copied
+        first. One of another dtype has no kernel.
         """
-        if self.kernels is None or values.dtype.name not in TYPES:
-            super().update_at_once(rule, values, state, stretches, grads, numbers)
+        if self.kernels is None or not takes(values):
+            super().update_at_once(rule, values, state, places, grads)
             return
+        ours: list[tuple[int, Array]] = []
+        for place, grad in zip(places, grads):
+            if takes(grad, values):
+                ours.append((place, self._gradient_apart(grad, values)))
+            elif grad.size:
+                super().update_at_once(rule, values, state, [place], [grad])
         name, used = rule.kernel()
         kernel = self.kernels.get("optimizers.cu", name, values.dtype, WIDE=1)
-        states = [state[each] for each in used] + [None] * (3 - len(used))
-        grads = [self._apart(grad, values) for grad in grads]
+        states = [None if each is None else state[each] for each in used]
         step = np.zeros((), STEP)
-        fields = rule_numbers(rule)
-        step["numbers"][: len(fields)] = fields
-        for which, chunks, count in self._parts_of(stretches):
-            _write_addresses(step["gradients"], grads[which])
-            grid, block = (min(count, geometry.MOST_BLOCKS),), (geometry.CHUNK_THREADS,)
-            kernel(grid, block, (step, chunks, count, values, *states, numbers))
+        step["numbers"][: len(rule)] = rule
+        for table, count in _tables([grad for _, grad in ours], [at for at, _ in ours]):
+            step["gradients"] = table
+            grid = (min(count, geometry.MOST_BLOCKS),)
+            kernel(grid, BLOCK, (step, count, values, *states))
 
-    def prepare_update(self, stretches: Sequence[tuple[int, int]]) -> None:
-        """Make the table of chunks of these stretches."""
-        if self.updates_at_once:
-            self._parts_of(stretches)
+    def _gradient_apart(self, grad: Array, values: Array) -> Array:
+        """A gradient without gaps that is no part of the parameters (p.grad = p)."""
+        if grad.base is values:
+            return grad.copy()
+        return self.xp.ascontiguousarray(grad)
 
-    @property
-    def updates_at_once(self) -> bool:  # type: ignore[override]
-        """Whether there are kernels."""
-        return self.kernels is not None
-
-    def norms(self, arrays: Sequence[Array], order: float) -> list[Array]:
+    def vector_norms(self, arrays: Sequence[Array], order: float) -> list[Array]:
         """Norms whose norm is that of all elements: one for each dtype with a kernel.
 
-        Elements are added up in the working dtype 4 or 8 at a time, and then in
+        Neighbouring elements are put together in the working dtype and those in
         float64, in an order that depends on nothing but the sizes.
         """
-        kind, found = KINDS.get(order), []
+        kind, found = NORMS.get(order), []
         alike: dict[np.dtype, list[Array]] = {}
         for array in arrays:
             if self.kernels is not None and kind is not None and takes(array):
                 alike.setdefault(array.dtype, []).append(array)
             else:
-                found += super().norms([array], order)
+                found += super().vector_norms([array], order)
         return found + [self._norm_of_all(each, kind) for each in alike.values()]
 
     def _norm_of_all(self, arrays: list[Array], kind: int | None) -> Array:
         assert self.kernels is not None
         xp, dtype = self.xp, arrays[0].dtype
         arrays = [xp.ascontiguousarray(array) for array in arrays]
-        launches = self._parts(tuple(array.size for array in arrays))
-        starts = [0]
-        for _, _, count in launches:
-            starts.append(starts[-1] + min(count, MOST_PARTS))
-        parts = xp.empty(starts[-1], float64)
+        launches = [
+            (each, min(count, MOST_PARTS), count) for each, count in _tables(arrays)
+        ]
+        parts = xp.empty(sum(blocks for _, blocks, _ in launches), float64)
         kernel = self.kernels.get("gradients.cu", "norm_parts", dtype, WIDE=1)
-        block = (geometry.CHUNK_THREADS,)
-        for (which, chunks, count), start in zip(launches, starts):
-            table = _write_addresses(np.zeros((), ARRAYS), arrays[which])
-            grid = (min(count, MOST_PARTS),)
-            kernel(grid, block, (table, chunks, count, parts[start:], kind))
+        done = 0
+        for table, blocks, count in launches:
+            kernel((blocks,), BLOCK, (table, count, parts[done:], kind))
+            done += blocks
         norm = xp.empty((), working_dtype(dtype))
         total = self.kernels.get("gradients.cu", "norm_total", dtype, WIDE=1)
-        total((1,), block, (parts, starts[-1], norm, kind))
+        total((1,), BLOCK, (parts, done, norm, kind))
         return norm
 
-    def clip_all(self, arrays: Sequence[Array], norm: Array, max_norm: float) -> None:
+    def clip_to_norm(
+        self, arrays: Sequence[Array], norm: Array, max_norm: float
+    ) -> None:
         """array *= min(1, max_norm / (norm + 1e-6)) for each array, in place."""
-        alike, others = self._in_place(arrays)
+        alike, others = self._scaled_in_place(arrays)
         if others:
-            super().clip_all(others, norm, max_norm)
+            super().clip_to_norm(others, norm, max_norm)
         for dtype, some in alike.items():
-            of_dtype = norm.astype(working_dtype(dtype), copy=False)
-            self._scale("clip_by_norm", some, of_dtype, float(max_norm))
+            norm_of_dtype = norm.astype(working_dtype(dtype), copy=False)
+            self._scale_all("clip_to_norm", some, norm_of_dtype, float(max_norm))
 
     def unscale(self, arrays: Sequence[Array], factor: float) -> Array:
         """array *= factor for each array; whether all of them were finite before."""
-        alike, others = self._in_place(arrays)
+        alike, others = self._scaled_in_place(arrays)
         finite = super().unscale(others, factor)
         for some in alike.values():
-            self._scale("unscale", some, float(factor), finite)
+            self._scale_all("unscale", some, float(factor), finite)
         return finite
 
-    def _scale(self, name: str, arrays: list[Array], *arguments: Any) -> None:
+    def _scale_all(self, name: str, arrays: list[Array], *arguments: Any) -> None:
         assert self.kernels is not None
         kernel = self.kernels.get("gradients.cu", name, arrays[0].dtype, WIDE=1)
-        for which, chunks, count in self._parts(tuple(a.size for a in arrays)):
-            table = _write_addresses(np.zeros((), ARRAYS), arrays[which])
-            grid, block = (min(count, geometry.MOST_BLOCKS),), (geometry.CHUNK_THREADS,)
-            kernel(grid, block, (table, chunks, count, *arguments))
+        for table, count in _tables(arrays):
+            grid = (min(count, geometry.MOST_BLOCKS),)
+            kernel(grid, BLOCK, (table, count, *arguments))
 
-    def _in_place(
+    def _scaled_in_place(
         self, arrays: Sequence[Array]
     ) -> tuple[dict[np.dtype, list[Array]], list[Array]]:
-        """The arrays that a kernel may change, by dtype, and the others: not
-        contiguous, of no floating dtype, or given twice."""
+        """The arrays that a kernel may change, by dtype, and the others: those with
+        gaps, of no dtype that has a kernel, or given a second time."""
         alike: dict[np.dtype, list[Array]] = {}
         others, seen = [], set[int]()
         for array in arrays:
@@ -159,52 +161,27 @@ class CupyOptimizerKernels(CudaKernels):
                 others.append(array)
         return alike, others
 
-    def _apart(self, grad: Array, values: Array) -> Array:
-        """A gradient as a kernel takes it."""
-        if grad.dtype != values.dtype:
-            return self.xp.ascontiguousarray(grad).astype(values.dtype)
-        if grad.base is not None and grad.base is values:
-            return grad.copy()
-        return self.xp.ascontiguousarray(grad)
 
-    # -- tables of chunks --------------------------------------------------------------
-
-    @functools.cached_property
-    def _tables(self) -> dict[tuple, list[_Part]]:
-        """Those that were made. (A captured graph must not outlive its table.)"""
-        return {}
-
-    def _parts_of(self, stretches: Sequence[tuple[int, int]]) -> list[_Part]:
-        begins = tuple(start for start, _ in stretches)
-        return self._parts(tuple(stop - start for start, stop in stretches), begins)
-
-    def _parts(
-        self, sizes: tuple[int, ...], begins: tuple[int, ...] | None = None
-    ) -> list[_Part]:
-        """What is launched for arrays of these sizes on the current device."""
-        key = self.device_name(), sizes, begins
-        found = self._tables.get(key)
-        if found is None:
-            if len(self._tables) >= MOST_TABLES:
-                self._tables.clear()
-            found = self._make_parts(sizes, begins or (0,) * len(sizes))
-            self._tables[key] = found
-        return found
-
-    def _make_parts(
-        self, sizes: tuple[int, ...], begins: tuple[int, ...]
-    ) -> list[_Part]:
-        parts = []
-        for start in range(0, len(sizes), MOST_ARRAYS):
-            which = slice(start, start + MOST_ARRAYS)
-            chunks = geometry.chunks(sizes[which], begins[which])
-            if len(chunks):
-                there = self.upload(self.pinned(chunks), self.device_name())
-                parts.append(_Part(which, there, len(chunks)))
-        return parts
+def _tables(
+    arrays: Sequence[Array], places: Sequence[int] | None = None
+) -> Iterator[tuple[np.ndarray, int]]:
+    """For each launch over these arrays: its ARRAYS, and the number of chunks."""
+    for start in range(0, len(arrays), MOST_ARRAYS):
+        some = arrays[start : start + MOST_ARRAYS]
+        at = places[start : start + MOST_ARRAYS] if places else [0] * len(some)
+        table, count = _table(tuple(each.size for each in some), tuple(at))
+        table = table.copy()
+        table["at"][: len(some)] = [each.data.ptr for each in some]
+        yield table, count
 
 
-def _write_addresses(table: np.ndarray, arrays: Sequence[Array]) -> np.ndarray:
-    """Fill in an ARRAYS."""
-    table["at"][: len(arrays)] = [array.data.ptr for array in arrays]
-    return table
+@functools.lru_cache(maxsize=64)
+def _table(sizes: tuple[int, ...], places: tuple[int, ...]) -> tuple[np.ndarray, int]:
+    """An ARRAYS without addresses, and the number of chunks."""
+    table = np.zeros((), ARRAYS)
+    chunks, rest = geometry.chunks(sizes)
+    table["place"][: len(sizes)] = places
+    table["chunks"] = np.iinfo(np.int32).max
+    table["chunks"][: len(sizes)] = chunks
+    table["rest"][: len(sizes)] = rest
+    return table, chunks[-1]

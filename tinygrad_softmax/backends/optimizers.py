@@ -6,12 +6,14 @@ The definition of what `cupy_optimizers.py` does in one launch for all parameter
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .dtypes import working_dtype
-from .updates import Rule
+
+if TYPE_CHECKING:
+    from .updates import Rule
 
 Array = Any  # an array of some backend
 
@@ -20,58 +22,47 @@ class OptimizerKernels:
     """Updates, norms and scales of many arrays of one device."""
 
     xp: Any
-    # Whether `update_at_once` is worth calling: it has a kernel, so that the gradients
-    # need not be copied together.
-    updates_at_once: bool = False
 
-    def update(
-        self, rule: Rule, p: Array, grad: Array, state: Mapping[str, Array], out: Array
-    ) -> None:
-        """One step of `rule`: change p and the state in place; grad and the scratch
-        array `out` may be written to. All have one shape and a working dtype."""
-        rule.apply(self.xp, p, grad, state, out)
+    @property
+    def updates_at_once(self) -> bool:
+        """Whether `update_at_once` has a kernel: then optimizers call it, and do not
+        gather gradients block by block."""
+        return False
 
     def update_at_once(
         self,
         rule: Rule,
         values: Array,
         state: Mapping[str, Array],
-        stretches: Sequence[tuple[int, int]],
+        places: Sequence[int],
         grads: Sequence[Array],
-        numbers: Array | None = None,
     ) -> None:
-        """One step of `rule` for stretches (start, stop) of the flat array `values`.
+        """One step of `rule` for some parameters, which are parts of the flat array
+        `values`.
 
-        state: flat arrays of that size and dtype, by name. grads: the gradient of each
-            stretch, of its size and of any shape and floating dtype; only read.
-        numbers: `rule_numbers(rule)`, float64 on the device: these are taken and not
-            those of `rule`, so that a captured step can be repeated with new ones.
+        state: flat arrays of that size and dtype, by name.
+        places: where each parameter begins.
+        grads: their gradients, of any shape and floating dtype; only read.
 
         16-bit floats are computed in float32 and rounded once.
         """
-        if numbers is not None:
-            rule = type(rule)(*numbers.tolist()[: len(rule)])
         wide = working_dtype(values.dtype)
-        for (start, stop), grad in zip(stretches, grads):
-            stored = {"": values[start:stop]}
-            stored |= {name: array[start:stop] for name, array in state.items()}
+        for place, grad in zip(places, grads):
+            part = slice(place, place + grad.size)
+            stored = {"": values[part]}
+            stored |= {name: array[part] for name, array in state.items()}
             used = {name: array.astype(wide) for name, array in stored.items()}
             grad = grad.reshape(-1).astype(wide)
-            scratch = self.xp.empty_like(grad)
-            self.update(rule, used[""], grad, used, scratch)
+            rule.apply(self.xp, used[""], grad, used, self.xp.empty_like(grad))
             for name, array in stored.items():
                 array[...] = used[name]
 
-    def prepare_update(self, stretches: Sequence[tuple[int, int]]) -> None:
-        """Make on the current device what `update_at_once` of these stretches needs, so
-        that no step copies anything there."""
-
-    def norms(self, arrays: Sequence[Array], order: float) -> list[Array]:
+    def vector_norms(self, arrays: Sequence[Array], order: float) -> list[Array]:
         """Norms of order `order`, shape (), whose norm is that of all elements as one
         vector: here one for each array. 16-bit floats are computed in float32."""
-        return [self._norm(array, order) for array in arrays]
+        return [self._vector_norm(array, order) for array in arrays]
 
-    def _norm(self, values: Array, order: float) -> Array:
+    def _vector_norm(self, values: Array, order: float) -> Array:
         xp = self.xp
         values = values.reshape(-1).astype(working_dtype(values.dtype), copy=False)
         if order == 2.0:
@@ -87,11 +78,13 @@ class OptimizerKernels:
             return (magnitudes != 0).sum().astype(values.dtype)
         return (magnitudes**order).sum() ** (1.0 / order)
 
-    def clip_all(self, arrays: Sequence[Array], norm: Array, max_norm: float) -> None:
+    def clip_to_norm(
+        self, arrays: Sequence[Array], norm: Array, max_norm: float
+    ) -> None:
         """array *= min(1, max_norm / (norm + 1e-6)) for each array, in place.
 
-        norm: without axes, in a working dtype. A kernel multiplies 16-bit floats in
-        float32; here the factor is rounded to 16 bits before.
+        norm: shape (), of a working dtype. (A kernel multiplies 16-bit floats in
+        float32; here the factor is rounded to 16 bits before.)
         """
         with np.errstate(over="ignore", invalid="ignore"):
             factor = self.xp.minimum(max_norm / (norm + 1e-6), 1.0)
@@ -100,7 +93,7 @@ class OptimizerKernels:
 
     def unscale(self, arrays: Sequence[Array], factor: float) -> Array:
         """array *= factor for each array, in place; whether all of them were finite
-        before, as a bool without axes on the device."""
+        before, as a bool of shape () on the device."""
         xp, finite = self.xp, None
         with np.errstate(invalid="ignore", over="ignore"):
             for array in arrays:
@@ -108,8 +101,3 @@ class OptimizerKernels:
                 finite = here if finite is None else xp.logical_and(finite, here)
                 array *= factor
         return xp.ones((), bool) if finite is None else finite
-
-
-def rule_numbers(rule: Rule) -> tuple[float, ...]:
-    """A rule as floats, in the order in which kernels take them."""
-    return tuple(map(float, rule))

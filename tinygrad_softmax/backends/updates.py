@@ -2,12 +2,12 @@
 
 A rule is a tuple of plain numbers, in which what depends on the count of steps has been
 worked out already. `apply` is the definition: it changes parameters and state in place,
-element by element. A backend may have a kernel of the rule's name instead, which is
-given the same numbers in the same order (`UpdateKernels.update_at_once`).
+element by element. A backend may have a kernel instead, which is given the same numbers
+in the same order, and up to three arrays of state (`kernel`).
 
 `maximize`, `weight_decay` and `shrink` stand first in every rule: -grad is taken for
-the gradient, then p is multiplied by `shrink` (decoupled weight decay), and weight_decay
-* p is added to the gradient (the L2 penalty).
+the gradient, p is multiplied by `shrink` (decoupled weight decay), and weight_decay * p
+is added to the gradient (the L2 penalty).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 __all__ = [
-    "RULES",
     "AdadeltaRule",
     "AdagradRule",
     "AdamRule",
@@ -29,6 +28,7 @@ __all__ = [
 
 Array = Any  # an array of some backend
 State = Mapping[str, Array]
+Kernel = tuple[str, tuple[str | None, str | None, str | None]]
 
 
 def _regularize(xp: Any, rule: Any, p: Array, grad: Array, scratch: Array) -> None:
@@ -70,11 +70,9 @@ class SGDRule(NamedTuple):
     nesterov: bool
     is_first: bool
 
-    def kernel(self) -> tuple[str, tuple[str, ...]]:
-        """The kernel's name, and the state that it takes."""
-        if self.momentum:
-            return "sgd_momentum", ("momentum_buffer",)
-        return "sgd", ()
+    def kernel(self) -> Kernel:
+        """The kernel's name, and the three arrays of state that it takes."""
+        return "sgd", ("momentum_buffer" if self.momentum else None, None, None)
 
     def apply(
         self, xp: Any, p: Array, grad: Array, state: State, scratch: Array
@@ -112,11 +110,10 @@ class AdamRule(NamedTuple):
     size: float
     amsgrad: bool
 
-    def kernel(self) -> tuple[str, tuple[str, ...]]:
-        """The kernel's name, and the state that it takes."""
-        if self.amsgrad:
-            return "adam_amsgrad", ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
-        return "adam", ("exp_avg", "exp_avg_sq")
+    def kernel(self) -> Kernel:
+        """The kernel's name, and the three arrays of state that it takes."""
+        largest = "max_exp_avg_sq" if self.amsgrad else None
+        return "adam", ("exp_avg", "exp_avg_sq", largest)
 
     def apply(
         self, xp: Any, p: Array, grad: Array, state: State, scratch: Array
@@ -150,9 +147,9 @@ class NAdamRule(NamedTuple):
     of_mean: float
     correction: float
 
-    def kernel(self) -> tuple[str, tuple[str, ...]]:
-        """The kernel's name, and the state that it takes."""
-        return "nadam", ("exp_avg", "exp_avg_sq")
+    def kernel(self) -> Kernel:
+        """The kernel's name, and the three arrays of state that it takes."""
+        return "nadam", ("exp_avg", "exp_avg_sq", None)
 
     def apply(
         self, xp: Any, p: Array, grad: Array, state: State, scratch: Array
@@ -184,9 +181,9 @@ class RAdamRule(NamedTuple):
     size: float
     rectified: bool
 
-    def kernel(self) -> tuple[str, tuple[str, ...]]:
-        """The kernel's name, and the state that it takes."""
-        return "radam", ("exp_avg", "exp_avg_sq")
+    def kernel(self) -> Kernel:
+        """The kernel's name, and the three arrays of state that it takes."""
+        return "radam", ("exp_avg", "exp_avg_sq", None)
 
     def apply(
         self, xp: Any, p: Array, grad: Array, state: State, scratch: Array
@@ -219,14 +216,11 @@ class RMSpropRule(NamedTuple):
     momentum: float
     centered: bool
 
-    def kernel(self) -> tuple[str, tuple[str, ...]]:
-        """The kernel's name, and the state that it takes."""
-        name, arrays = "rmsprop", ("square_avg",)
-        if self.centered:
-            name, arrays = name + "_centered", (*arrays, "grad_avg")
-        if self.momentum:
-            name, arrays = name + "_momentum", (*arrays, "momentum_buffer")
-        return name, arrays
+    def kernel(self) -> Kernel:
+        """The kernel's name, and the three arrays of state that it takes."""
+        mean = "grad_avg" if self.centered else None
+        velocity = "momentum_buffer" if self.momentum else None
+        return "rmsprop", ("square_avg", mean, velocity)
 
     def apply(
         self, xp: Any, p: Array, grad: Array, state: State, scratch: Array
@@ -262,9 +256,9 @@ class AdagradRule(NamedTuple):
     eps: float
     size: float
 
-    def kernel(self) -> tuple[str, tuple[str, ...]]:
-        """The kernel's name, and the state that it takes."""
-        return "adagrad", ("sum",)
+    def kernel(self) -> Kernel:
+        """The kernel's name, and the three arrays of state that it takes."""
+        return "adagrad", ("sum", None, None)
 
     def apply(
         self, xp: Any, p: Array, grad: Array, state: State, scratch: Array
@@ -291,9 +285,9 @@ class AdadeltaRule(NamedTuple):
     rho: float
     eps: float
 
-    def kernel(self) -> tuple[str, tuple[str, ...]]:
-        """The kernel's name, and the state that it takes."""
-        return "adadelta", ("square_avg", "acc_delta")
+    def kernel(self) -> Kernel:
+        """The kernel's name, and the three arrays of state that it takes."""
+        return "adadelta", ("square_avg", "acc_delta", None)
 
     def apply(
         self, xp: Any, p: Array, grad: Array, state: State, scratch: Array
@@ -319,13 +313,4 @@ Rule = (
     | RMSpropRule
     | AdagradRule
     | AdadeltaRule
-)
-RULES = (
-    SGDRule,
-    AdamRule,
-    NAdamRule,
-    RAdamRule,
-    RMSpropRule,
-    AdagradRule,
-    AdadeltaRule,
 )

@@ -93,7 +93,12 @@ class Adam(Optimizer):
         c = math.sqrt(1.0 - beta2**step)
         size = group["lr"] / (1.0 - beta1**step) * c
         return AdamRule(
-            *regularization(group), beta1, beta2, c * group["eps"], size, group["amsgrad"]
+            *regularization(group),
+            beta1,
+            beta2,
+            c * group["eps"],
+            size,
+            group["amsgrad"],
         )
 
 

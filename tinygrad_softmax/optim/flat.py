@@ -36,6 +36,7 @@ from ..ops import to_device
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
+    from ..backends.updates import Rule
     from .optimizer import Optimizer
 
 __all__ = ["FlatGroup", "FlatParameters"]
@@ -94,10 +95,9 @@ class FlatParameters:
         self.shapes = [parameter.array.shape for parameter in parameters]
         sizes = (parameter.array.size for parameter in parameters)
         self.cuts = [0, *accumulate(sizes)]
-        self.stretches = list(zip(self.cuts, self.cuts[1:]))
+        self.follows_rule = optimizer.follows_rule
+        self.at_once = self.follows_rule and self.backend.updates_at_once
         with self.backend.on(self.device):
-            if optimizer.has_kernel:
-                self.backend.prepare_update(self.stretches)
             self.values = self.backend.xp.concatenate(
                 [parameter.array.reshape(-1) for parameter in parameters]
             )
@@ -181,10 +181,9 @@ class FlatParameters:
     ) -> None:
         """Update every parameter that has a gradient: `gradients()`."""
         with self.backend.on(self.device):
-            if optimizer.has_kernel and self.backend.updates_at_once:
+            if self.at_once:
                 self.update_at_once(optimizer, group, grads)
                 return
-            grads = [None if grad is None else grad.reshape(-1) for grad in grads]
             for start, stop in self.find_runs(grads):
                 is_first = self.entries[start] is None
                 if is_first and self.has_state:
@@ -193,8 +192,13 @@ class FlatParameters:
                 optimizer.advance(group, run.counters)
                 numbers = {name: float(c[0]) for name, c in run.counters.items()}
                 numbers["is_first"] = is_first
-                work = partial(self.update, optimizer, group, grads, run, numbers)
-                for_each(work, len(run.parts), len(run.parts))
+                rule = optimizer.rule(group, numbers) if self.follows_rule else None
+                given = optimizer, group, grads, run, numbers, rule
+                if len(run.parts) == 1:
+                    self.update(*given, 0)
+                else:
+                    work = partial(self.update, *given)
+                    for_each(work, len(run.parts), len(run.parts))
 
     def update_at_once(
         self, optimizer: Optimizer, group: dict[str, Any], grads: list[Array | None]
@@ -213,13 +217,12 @@ class FlatParameters:
             for name, counter in counters.items():
                 self.counters[name][which] = counter
             numbers = {name: float(c[0]) for name, c in counters.items()}
-            rule = optimizer.rule(group, {**numbers, "is_first": is_first})
-            assert rule is not None  # has_kernel
+            numbers["is_first"] = is_first
             self.backend.update_at_once(
-                rule,
+                optimizer.rule(group, numbers),
                 self.values,
                 self.arrays,
-                [self.stretches[i] for i in which],
+                [self.cuts[i] for i in which],
                 [grads[i] for i in which],
             )
 
@@ -230,14 +233,18 @@ class FlatParameters:
         grads: list[Array | None],
         run: _Run,
         numbers: dict[str, Any],
+        rule: Rule | None,
         worker: int,
     ) -> None:
         """Update the blocks of one worker."""
-        as_they_are = optimizer.leaves_gradient(group)
+        xp, as_they_are = self.backend.xp, optimizer.leaves_gradient(group)
         for block in run.parts[worker]:
-            grad = block.gather(self.backend.xp, grads, as_they_are)
-            block.state.update(numbers)
-            optimizer.update(group, block.array, grad, block.state, block.scratch)
+            grad = block.gather(xp, grads, as_they_are)
+            if rule is None:
+                block.state.update(numbers)
+                optimizer.update(group, block.array, grad, block.state, block.scratch)
+            else:
+                rule.apply(xp, block.array, grad, block.state, block.scratch)
             block.round()
 
     def run_of(self, optimizer: Optimizer, start: int, stop: int) -> _Run:
@@ -252,7 +259,8 @@ class FlatParameters:
         return run
 
     def gradients(self) -> list[Array | None]:
-        """Each parameter's gradient; None where it has none."""
+        """Each parameter's gradient, None where it has none; along one axis, unless
+        all are updated at once."""
         found: list[Array | None] = []
         kind = type(self.values)
         for parameter, shape in zip(self.parameters, self.shapes):
@@ -268,7 +276,7 @@ class FlatParameters:
                         f"step: a parameter of shape {shape} has a gradient of shape "
                         f"{array.shape}; mend: set .grad to a tensor of its shape"
                     )
-                found.append(array)
+                found.append(array if self.at_once else array.reshape(-1))
         return found
 
     def find_runs(self, grads: Sequence[Array | None]) -> list[tuple[int, int]]:

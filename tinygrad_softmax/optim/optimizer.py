@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from ..autograd import enable_grad
-from ..backends import backend_of
+from ..backends import namespace
 from ..backends.updates import Rule
 from ..tensor import Tensor
 from .flat import Array, FlatGroup
@@ -143,16 +143,17 @@ class Optimizer:
             scratch: of that shape, for what the rule computes on the way.
         """
         rule = self.rule(group, state)
-        if rule is None:
-            raise NotImplementedError(
-                f"{type(self).__name__} defines no update and no step"
-            )
-        backend_of(array).update(rule, array, grad, state, scratch)
+        rule.apply(namespace(array), array, grad, state, scratch)
 
-    def rule(self, group: Mapping[str, Any], state: Mapping[str, Any]) -> Rule | None:
-        """The next `update` as numbers, where it is one that backends have kernels for;
-        `state` has the counters and "is_first"."""
-        return None
+    def rule(self, group: Mapping[str, Any], state: Mapping[str, Any]) -> Rule:
+        """The next step as a rule that backends have kernels for.
+
+        An optimizer defines either this or `update`. Of `state` it is given the
+        counters and "is_first".
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} defines no update and no step"
+        )
 
     def leaves_gradient(self, group: Mapping[str, Any]) -> bool:
         """Whether `update` only reads `grad`, so that it need not be a copy."""
@@ -255,11 +256,11 @@ class Optimizer:
     @property
     def has_rule(self) -> bool:
         """Whether it is `update` that defines it, rather than a `step` of its own."""
-        return self.has_kernel or type(self).update is not Optimizer.update
+        return self.follows_rule or type(self).update is not Optimizer.update
 
     @property
-    def has_kernel(self) -> bool:
-        """Whether `update` is what `rule` says, and no more."""
+    def follows_rule(self) -> bool:
+        """Whether it is `rule` that says what `update` does."""
         kind = type(self)
         return kind.update is Optimizer.update and kind.rule is not Optimizer.rule
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from ..backends.updates import SGDRule
-from .optimizer import Optimizer
+from .optimizer import Array, Optimizer
 from .rules import check_not_negative, regularization
 
 __all__ = ["SGD"]

@@ -336,30 +336,3 @@ __device__ __forceinline__ V reduce_row(V value, Op op) {
     __syncthreads();  // of_warps may be written to again
     return reduce_lanes(value, 32, op);
 }
-
-// -- many arrays ----------------------------------------------------------------------------
-//
-// A kernel over many arrays is given their addresses by value, below the 4 KB that every
-// device takes of a launch, and a table of chunks in memory. A block does one chunk after
-// another.
-
-constexpr int MOST_ARRAYS = 448;
-constexpr int CHUNK_THREADS = 256;
-
-struct Arrays {
-    T* at[MOST_ARRAYS];
-};
-
-struct Chunk {
-    long long array, begin;  // which one, and where in it
-    long long at, count;     // where in what holds them all; how many elements, an int
-};
-
-__device__ __forceinline__ Chunk chunk_at(const long long* chunks, long long i) {
-    const long long* chunk = chunks + 4 * i;
-    return {chunk[0], chunk[1], chunk[2], chunk[3]};
-}
-
-__device__ __forceinline__ unsigned long long address(const void* p) {
-    return reinterpret_cast<unsigned long long>(p);
-}

@@ -6,9 +6,8 @@ They hold for any size, past 2^31 elements too, and are tested without a GPU.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
-
-import numpy as np
 
 BLOCK = 128  # threads of a block where a row needs no more
 WIDEST = 512  # threads that a block over rows may have: MOST_THREADS of common.cuh
@@ -16,7 +15,7 @@ MOST_BLOCKS = 2**31 - 1  # of a grid's first axis
 MOST_ROWS = 65535  # of its second axis
 STATIC = 2048  # bytes of shared memory left for what kernels declare themselves
 ACCESS = 16  # bytes of the widest load and store
-MOST_ARRAYS = 448  # of a launch over many arrays, as in common.cuh
+MOST_ARRAYS = 160  # of a launch over many arrays, as in arrays.cuh
 CHUNK_THREADS = 256  # of its blocks
 CHUNK = 4096  # elements of a chunk
 
@@ -70,22 +69,16 @@ def flat(n: int, per_thread: int, threads: int = 256) -> Launch:
     return Launch((max(1, min(blocks, MOST_BLOCKS)),), (threads,), 0)
 
 
-def chunks(sizes: Sequence[int], begins: Sequence[int], chunk: int = CHUNK) -> np.ndarray:
-    """The table of a launch over many arrays: a row of (array, begin, at, count) for
-    every chunk. An array of `sizes[i]` elements lies at `begins[i]` in what holds them
-    all; a chunk has at most `chunk` elements, and begins at a multiple of it.
+def chunks(sizes: Sequence[int], chunk: int = CHUNK) -> tuple[list[int], list[int]]:
+    """How arrays of these sizes, one or more, are cut in one launch: the chunks of each
+    and all before it, and the elements of each one's last chunk.
 
-    >>> chunks([5, 0, 2], [0, 5, 5], 4).tolist()
-    [[0, 0, 0, 4], [0, 4, 4, 1], [2, 0, 5, 2]]
+    >>> chunks([5, 0, 8], 4)
+    ([2, 2, 4], [1, 0, 4])
     """
-    size = np.asarray(sizes, np.int64)
-    counts = -(-size // chunk)
-    array = np.repeat(np.arange(len(size)), counts)
-    first = np.cumsum(counts) - counts  # of each array's chunks
-    begin = (np.arange(len(array)) - first[array]) * chunk
-    at = np.asarray(begins, np.int64)[array] + begin
-    count = np.minimum(size[array] - begin, chunk)
-    return np.stack([array, begin, at, count], axis=1)
+    counts = [-(-size // chunk) for size in sizes]
+    rest = [size - max(0, count - 1) * chunk for size, count in zip(sizes, counts)]
+    return list(accumulate(counts)), rest
 
 
 def is_wide(columns: int, itemsize: int, *pointers: int) -> bool:

@@ -75,13 +75,7 @@ CROSS_ENTROPY = (
     *product(KIND=(2,), TARGET=("T", "W"), WIDE=(0,), HELD=(0, 32)),
     *product(KIND=(2,), TARGET=("T", "W"), WIDE=(1,), HELD=(0, 32, 64)),
 )
-
-# The kernels of optimizers.cu: Rule.kernel() of updates.py names them.
-UPDATES = frozenset(
-    "sgd sgd_momentum adam adam_amsgrad nadam radam rmsprop rmsprop_centered "
-    "rmsprop_momentum rmsprop_centered_momentum adagrad adadelta".split()
-)
-
+UPDATES = frozenset({"sgd", "adam", "nadam", "radam", "rmsprop", "adagrad", "adadelta"})
 SOURCES = {
     source.file: source
     for source in (
@@ -120,8 +114,8 @@ SOURCES = {
         Source(
             "gradients.cu",
             macros=product(WIDE=(1,)),
-            wide_loads=frozenset({"norm_parts", "clip_by_norm", "unscale"}),
-            wide_stores=frozenset({"clip_by_norm", "unscale"}),
+            wide_loads=frozenset({"norm_parts", "clip_to_norm", "unscale"}),
+            wide_stores=frozenset({"clip_to_norm", "unscale"}),
         ),
     )
 }
