@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from cuda_checks import REFERENCE, assert_close, draw_array, on_device, wide
 from cuda_cross_entropy import CASES as CROSS_ENTROPY
+from cuda_optimizers import CASES_OF_GRADIENTS, CASES_OF_UPDATES
 
 Case = Callable[[Any], None]
 CASES: dict[str, list[Case]] = {}
@@ -82,3 +83,8 @@ for _each in ROWS:
 for _each in CROSS_ENTROPY:
     case("cross_entropy.cu")(_each)
     case("loss_sums.cu")(_each)
+
+for _each in CASES_OF_UPDATES:
+    case("optimizers.cu")(_each)
+for _each in CASES_OF_GRADIENTS:
+    case("gradients.cu")(_each)

@@ -75,7 +75,7 @@ __device__ __forceinline__ void measure_chunks(const Arrays& arrays, long long c
 }
 
 // parts[block] = what a norm is made of, of the block's chunks.
-extern "C" __global__ void __launch_bounds__(CHUNK_THREADS)
+extern "C" __global__ void __launch_bounds__(256)
     norm_parts(const Arrays arrays, long long count, double* __restrict__ parts,
                long long kind) {
     if (kind == SQUARES) {
@@ -88,7 +88,7 @@ extern "C" __global__ void __launch_bounds__(CHUNK_THREADS)
 }
 
 // norm[0] = the norm, by one block.
-extern "C" __global__ void __launch_bounds__(CHUNK_THREADS)
+extern "C" __global__ void __launch_bounds__(256)
     norm_total(const double* __restrict__ parts, long long count, W* __restrict__ norm,
                long long kind) {
     const bool sums = kind != LARGEST;
@@ -122,7 +122,7 @@ __device__ __forceinline__ bool scale_chunks(const Arrays& arrays, long long cou
 }
 
 // x *= min(1, max_norm / (norm + 1e-6)). Nothing is read or written where that is 1.
-extern "C" __global__ void __launch_bounds__(CHUNK_THREADS)
+extern "C" __global__ void __launch_bounds__(256)
     clip_to_norm(const Arrays arrays, long long count, const W* __restrict__ norm,
                  double max_norm) {
     const W factor = (W)max_norm / (norm[0] + (W)1e-6);
@@ -131,7 +131,7 @@ extern "C" __global__ void __launch_bounds__(CHUNK_THREADS)
 }
 
 // x *= factor; *finite becomes false if one of x was inf or nan before.
-extern "C" __global__ void __launch_bounds__(CHUNK_THREADS)
+extern "C" __global__ void __launch_bounds__(256)
     unscale(const Arrays arrays, long long count, double factor, bool* finite) {
     if (!scale_chunks(arrays, count, (W)factor)) *finite = false;
 }

@@ -240,31 +240,31 @@ __device__ __forceinline__ void update(const Step& step, long long count, T* val
     }
 }
 
-extern "C" __global__ void __launch_bounds__(CHUNK_THREADS)
+extern "C" __global__ void __launch_bounds__(256)
     sgd(const Step step, long long count, T* values, T* state0, T* state1, T* state2) {
     update<Sgd>(step, count, values, {state0, state1, state2});
 }
-extern "C" __global__ void __launch_bounds__(CHUNK_THREADS)
+extern "C" __global__ void __launch_bounds__(256)
     adam(const Step step, long long count, T* values, T* state0, T* state1, T* state2) {
     update<Adam>(step, count, values, {state0, state1, state2});
 }
-extern "C" __global__ void __launch_bounds__(CHUNK_THREADS)
+extern "C" __global__ void __launch_bounds__(256)
     nadam(const Step step, long long count, T* values, T* state0, T* state1, T* state2) {
     update<NAdam>(step, count, values, {state0, state1, state2});
 }
-extern "C" __global__ void __launch_bounds__(CHUNK_THREADS)
+extern "C" __global__ void __launch_bounds__(256)
     radam(const Step step, long long count, T* values, T* state0, T* state1, T* state2) {
     update<RAdam>(step, count, values, {state0, state1, state2});
 }
-extern "C" __global__ void __launch_bounds__(CHUNK_THREADS)
+extern "C" __global__ void __launch_bounds__(256)
     rmsprop(const Step step, long long count, T* values, T* state0, T* state1, T* state2) {
     update<RMSprop>(step, count, values, {state0, state1, state2});
 }
-extern "C" __global__ void __launch_bounds__(CHUNK_THREADS)
+extern "C" __global__ void __launch_bounds__(256)
     adagrad(const Step step, long long count, T* values, T* state0, T* state1, T* state2) {
     update<Adagrad>(step, count, values, {state0, state1, state2});
 }
-extern "C" __global__ void __launch_bounds__(CHUNK_THREADS)
+extern "C" __global__ void __launch_bounds__(256)
     adadelta(const Step step, long long count, T* values, T* state0, T* state1, T* state2) {
     update<Adadelta>(step, count, values, {state0, state1, state2});
 }

@@ -1,0 +1,114 @@
+"""What an optimizer's step launches, and that it copies nothing and waits for nothing.
+
+On the strict double only, which counts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import strict_kernels
+from optim_tools import CASES, backward, give, make, make_parameters, train
+from strict_cupy import Seen, strict_cuda
+
+import tinygrad_softmax as tg
+from tinygrad_softmax import nn, optim
+
+NAMES = {"AdamW": "adam"}
+
+
+@pytest.fixture
+def cuda():
+    with strict_cuda() as cuda:
+        assert cuda.backend.kernels is not None
+        yield cuda
+
+
+def launched(cuda, function, *args):
+    """The kernels that a call launches; it must not wait or copy."""
+    with cuda.counting() as seen:
+        function(*args)
+    assert seen == Seen()
+    return seen.launches
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_a_step_is_one_launch(cuda, kind, name):
+    kernel = NAMES.get(kind, kind.lower())
+    for many in (1, 60, 161):
+        parameters = make_parameters([(3, 2)] * many, "cuda", "float32")
+        optimizer = make(kind, name, parameters)
+        backward(parameters)
+        for _ in range(2):  # the first step too
+            assert launched(cuda, optimizer.step) == [kernel] * (1 + many // 160)
+
+
+def test_parameters_that_have_made_equally_many_steps_are_one_launch(cuda):
+    """Also where others lie between them."""
+    parameters = make_parameters([(3,)] * 5, "cuda")
+    optimizer = optim.Adam(parameters)
+    give(parameters, 1, None, 1, None, 1)
+    assert launched(cuda, optimizer.step) == ["adam"]
+    give(parameters, 1, 1, 1, 1, 1)
+    assert launched(cuda, optimizer.step) == ["adam"] * 2
+    give(parameters, None, None, None, None, None)
+    assert launched(cuda, optimizer.step) == []
+
+
+def test_a_new_rate_compiles_nothing(cuda, monkeypatch):
+    parameters = make_parameters([(3,)], "cuda")
+    optimizer = optim.SGD(parameters, lr=0.1, momentum=0.9)
+    train(parameters, optimizer, 2)
+
+    def refuse(*args, **kw):
+        raise AssertionError("a kernel was compiled")
+
+    monkeypatch.setattr(strict_kernels.RawModule, "get_function", refuse)
+    for lr in (0.01, 0.3):
+        optimizer.param_groups[0].update(lr=lr, weight_decay=lr, nesterov=True)
+        train(parameters, optimizer)
+
+
+def test_groups_dtypes_and_devices_are_launches_of_their_own(cuda):
+    parameters = [
+        *make_parameters([(3,), (2,)], "cuda:1", "float32"),
+        *make_parameters([(3,)], "cuda:0", "float32"),
+        *make_parameters([(3,)], "cuda:0", "float16"),
+    ]
+    optimizer = optim.AdamW(parameters)
+    give(parameters, 1, 1, 1, 1)
+    assert launched(cuda, optimizer.step) == ["adam"] * 3
+
+
+def test_clipping_is_three_launches(cuda):
+    parameters = make_parameters([(3,), (5000,)], "cuda", "float32")
+    give(parameters, 1, 2)
+    names = launched(cuda, nn.utils.clip_grad_norm_, parameters, 1.0)
+    assert names == ["norm_parts", "norm_total", "clip_to_norm"]
+
+
+def test_the_scaler_reads_the_gradients_once(cuda):
+    parameters = make_parameters([(3,), (5000,)], "cuda", "float32")
+    optimizer, scaler = optim.SGD(parameters), tg.GradScaler("cuda")
+    scaler.scale(tg.ones((), device="cuda"))
+    give(parameters, 1, 2)
+    assert launched(cuda, scaler.unscale_, optimizer) == ["unscale"]
+    with cuda.counting() as seen:
+        scaler.step(optimizer)
+        scaler.update()
+    assert len(seen.waits) == 1  # is there an inf or nan?
+    assert seen.launches == ["sgd"]
+
+
+def test_an_optimizer_that_is_not_a_rule_has_no_kernel(cuda):
+    class Halving(optim.SGD):
+        def update(self, group, array, grad, state, scratch):
+            super().update(group, array, grad, state, scratch)
+            array *= 0.5
+
+    parameters = make_parameters([(3,)], "cuda")
+    before = parameters[0].detach().numpy()
+    optimizer = Halving(parameters, lr=1.0)
+    give(parameters, 1)
+    assert launched(cuda, optimizer.step) == []
+    np.testing.assert_allclose(parameters[0].detach().numpy(), (before - 1) / 2)
