@@ -36,6 +36,7 @@ settings.load_profile(
 KERNELS_ON_A_GPU = {
     "test_cuda_cross_entropy.py",
     "test_cuda_kernels.py",
+    "test_cuda_optimizers.py",
 }
 
 

@@ -335,7 +335,7 @@ FAULTS += [
             Update("Adam", "plain", ODD),
         ),
         (
-            "if (state[k]) store_whole<N>(state[k] + at, s[k]);",
+            "if (state[k]) store<N>(state[k] + at, s[k]);",
             "",
             "the state is not stored",
             Update("Adam", "plain", ODD),

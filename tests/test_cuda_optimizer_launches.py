@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import strict_kernels
 from optim_tools import CASES, backward, give, make, make_parameters, train
 from strict_cupy import Seen, strict_cuda
 
@@ -63,7 +62,7 @@ def test_a_new_rate_compiles_nothing(cuda, monkeypatch):
     def refuse(*args, **kw):
         raise AssertionError("a kernel was compiled")
 
-    monkeypatch.setattr(strict_kernels.RawModule, "get_function", refuse)
+    monkeypatch.setattr("strict_kernels.RawModule.get_function", refuse)
     for lr in (0.01, 0.3):
         optimizer.param_groups[0].update(lr=lr, weight_decay=lr, nesterov=True)
         train(parameters, optimizer)
@@ -112,3 +111,15 @@ def test_an_optimizer_that_is_not_a_rule_has_no_kernel(cuda):
     give(parameters, 1)
     assert launched(cuda, optimizer.step) == []
     np.testing.assert_allclose(parameters[0].detach().numpy(), (before - 1) / 2)
+
+
+def test_parameters_begin_where_16_bytes_can_be_read(cuda):
+    for dtype in ("float64", "float32", "float16", "bfloat16"):
+        parameters = make_parameters([(3,), (), (0,), (5, 7), (2,)], "cuda", dtype)
+        before = [p.detach().numpy() for p in parameters]
+        optimizer = optim.Adam(parameters)
+        train(parameters, optimizer)
+        for p, array in zip(parameters, before):
+            assert p.shape == array.shape
+            for each in (p, *optimizer.state[p].values()):
+                assert each.device == "cpu" or each.array.data.ptr % 16 == 0

@@ -118,6 +118,18 @@ def test_gradients_of_any_layout(backend, gradient, momentum):
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
+def test_gradients_that_are_each_others_parameters(backend):
+    """All are read before any is written."""
+    found = []
+    for device in ("cpu", "cuda"):
+        first, second = parameters = make_parameters([(3,), (3,)], device)
+        first.grad, second.grad = second.detach(), first.detach()
+        optim.SGD(parameters, lr=0.5).step()
+        found.append(values(parameters))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-15)
+
+
 def test_a_gradient_of_another_dtype(backend):
     """It is not rounded to the parameters' dtype before it is used."""
     rule, _ = rule_of("SGD", "plain")

@@ -45,6 +45,7 @@ Array = Any  # an array of some backend
 PARAMETER = "a parameter", "its gradient"  # for errors
 BLOCK_ARRAYS = 2  # so large a part of a cache is one array of a block: measured best
 MOST_RUNS = 256  # kept for the next step
+ALIGNED = 128  # bytes: where a kernel updates parameters, each begins at a multiple
 BLOCK_BYTES = 64 << 20  # of one array, where a backend names no size of its own
 
 
@@ -79,6 +80,7 @@ class FlatParameters:
     values: the flat array.
     arrays: the flat arrays of the state by name; none before the first gradient.
     counters: numbers of each parameter (its "step"), small arrays on the host.
+    cuts: where each parameter begins in the flat arrays; and their size.
     entries: for each parameter, the dict in `optimizer.state`; None before its first
         gradient.
     """
@@ -93,17 +95,17 @@ class FlatParameters:
         self.device = self.backend.device_of(first)
         self.dtype = first.dtype
         self.shapes = [parameter.array.shape for parameter in parameters]
-        sizes = (parameter.array.size for parameter in parameters)
-        self.cuts = [0, *accumulate(sizes)]
+        self.sizes = [parameter.array.size for parameter in parameters]
         self.follows_rule = optimizer.follows_rule
         self.at_once = self.follows_rule and self.backend.updates_at_once
+        room = ALIGNED // self.dtype.itemsize if self.at_once else 1
+        self.cuts = [0, *accumulate(-(-size // room) * room for size in self.sizes)]
         with self.backend.on(self.device):
-            self.values = self.backend.xp.concatenate(
-                [parameter.array.reshape(-1) for parameter in parameters]
-            )
-        self.views = self.split(self.values)
-        for parameter, view in zip(parameters, self.views):
-            parameter.array = view
+            self.values = self.backend.xp.zeros(self.cuts[-1], self.dtype)
+            self.views = self.split(self.values)
+            for parameter, view in zip(parameters, self.views):
+                view[...] = parameter.array
+                parameter.array = view
         self.arrays: dict[str, Array] = {}
         self.scratch: dict[tuple[str, int], Array] = {}
         dtype = float64 if get_default_dtype() == float64 else float32
@@ -122,11 +124,8 @@ class FlatParameters:
 
     def split(self, flat: Array) -> list[Array]:
         """The part of each parameter, in its shape."""
-        cuts = self.cuts
-        return [
-            flat[cuts[i] : cuts[i + 1]].reshape(shape)
-            for i, shape in enumerate(self.shapes)
-        ]
+        parts = zip(self.cuts, self.sizes, self.shapes)
+        return [flat[cut : cut + size].reshape(shape) for cut, size, shape in parts]
 
     def is_current(self, state: dict[Tensor, dict[str, Any]]) -> bool:
         """Whether parameters and state still are the views that were handed out."""
@@ -153,13 +152,14 @@ class FlatParameters:
                     self.arrays[name] = self.backend.xp.zeros_like(self.values)
         for i in which:
             entry = optimizer.state.setdefault(self.parameters[i], {})
-            cut, shape = slice(self.cuts[i], self.cuts[i + 1]), self.shapes[i]
+            cut, shape = self.cuts[i], self.shapes[i]
+            part = slice(cut, cut + self.sizes[i])
             for name, counter in self.counters.items():
                 if name in entry:
                     counter[i] = _number(entry[name])
                 entry[name] = Tensor(counter[i, ...])
             for name, array in self.arrays.items():
-                view = array[cut].reshape(shape)
+                view = array[part].reshape(shape)
                 with self.backend.on(self.device):
                     if name in entry:
                         view[...] = self.placed(entry[name])

@@ -47,25 +47,3 @@ __device__ __forceinline__ int packed(int count, unsigned long long addresses) {
 __device__ __forceinline__ unsigned long long address(const void* p) {
     return reinterpret_cast<unsigned long long>(p);
 }
-
-// store<N> of common.cuh as one access; the compiler makes several of that one where an
-// element has 8 bytes or where there are branches.
-template <int N>
-__device__ __forceinline__ void store_whole(T* p, const Pack<T, N>& pack) {
-#ifdef __CUDA_ARCH__
-    if constexpr (N > 1) {
-        union {
-            Pack<T, N> pack;
-            uint4 raw;
-        } both;
-        both.pack = pack;
-        asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};"
-                     :
-                     : "l"(__cvta_generic_to_global(p)), "r"(both.raw.x), "r"(both.raw.y),
-                       "r"(both.raw.z), "r"(both.raw.w)
-                     : "memory");
-        return;
-    }
-#endif
-    store<N>(p, pack);
-}

@@ -115,7 +115,7 @@ __device__ __forceinline__ bool scale_chunks(const Arrays& arrays, long long cou
                 finite = finite && is_finite(value);
                 x = narrow<T>(value * factor);
             }
-            store_whole(chunk.at + at, pack);
+            store(chunk.at + at, pack);
         });
     }
     return finite;

@@ -211,10 +211,10 @@ __device__ __forceinline__ void update_part(const T* gradient, T* values,
 #pragma unroll
             for (int k = 0; k < STATES; k++) s[k].at[i] = narrow<T>(of_state[k]);
         }
-        store_whole<N>(values + at, p);
+        store<N>(values + at, p);
 #pragma unroll
         for (int k = 0; k < STATES; k++) {
-            if (state[k]) store_whole<N>(state[k] + at, s[k]);
+            if (state[k]) store<N>(state[k] + at, s[k]);
         }
     }
 }
