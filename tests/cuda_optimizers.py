@@ -68,7 +68,7 @@ class Update:
         """State that steps could have left: no square is below one of a mean."""
         drawn = rng.normal(size=total)
         if name in SQUARES:
-            drawn = 1.0 + drawn * drawn
+            drawn = 4.0 + drawn * drawn
         return (drawn if name in SQUARES else drawn / 4).astype(
             draw_array(rng, 0, self.dtype).dtype
         )

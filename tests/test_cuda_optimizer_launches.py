@@ -12,6 +12,7 @@ from strict_cupy import Seen, strict_cuda
 
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn, optim
+from tinygrad_softmax.backends import cupy_optimizers
 
 NAMES = {"AdamW": "adam"}
 
@@ -97,6 +98,22 @@ def test_the_scaler_reads_the_gradients_once(cuda):
         scaler.update()
     assert len(seen.waits) == 1  # is there an inf or nan?
     assert seen.launches == ["sgd"]
+
+
+def test_no_launch_has_an_array_twice(cuda, monkeypatch):
+    """Two blocks would scale it at the same time."""
+    found = []
+    original = cupy_optimizers._tables
+
+    def recorded(arrays, *places):
+        found.append([each.data.ptr for each in arrays])
+        return original(arrays, *places)
+
+    monkeypatch.setattr(cupy_optimizers, "_tables", recorded)
+    x, y = (cuda.xp.asarray(np.ones(3, "float32")) for _ in range(2))
+    cuda.backend.unscale([x, y, x], 0.5)
+    cuda.backend.clip_to_norm([x, y, x], cuda.xp.asarray(np.float32(4.0)), 1.0)
+    assert found == [[x.data.ptr, y.data.ptr]] * 2
 
 
 def test_an_optimizer_that_is_not_a_rule_has_no_kernel(cuda):

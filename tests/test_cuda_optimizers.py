@@ -16,6 +16,7 @@ from optim_tools import CASES, SHAPES, give, make, make_parameters, train, value
 
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn, optim
+from tinygrad_softmax.backends import cupy_optimizers
 
 SIZES = st.sampled_from([1, 2, 3, 4, 7, 8, 9, 40, 100, 4095, 4096, 4097, 8200, 0])
 SHIFTS = st.sampled_from([0, 0, 0, 1, 2])
@@ -123,8 +124,9 @@ def test_gradients_that_are_each_others_parameters(backend):
     found = []
     for device in ("cpu", "cuda"):
         first, second = parameters = make_parameters([(3,), (3,)], device)
+        optimizer = optim.SGD(parameters, lr=0.5)
         first.grad, second.grad = second.detach(), first.detach()
-        optim.SGD(parameters, lr=0.5).step()
+        optimizer.step()
         found.append(values(parameters))
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-15)
@@ -182,6 +184,11 @@ def test_a_norm_is_not_lost_where_the_squares_overflow_together(backend):
         [on_device(backend, np.full(1024, 2.0**60, "f4"))], 2.0
     )
     assert norm.get() == 2.0**65
+
+
+def test_a_norm_of_more_chunks_than_blocks(backend, monkeypatch):
+    monkeypatch.setattr(cupy_optimizers, "MOST_PARTS", 2)
+    Gradients((5, 20000) + (3,) * 160 + (13000,))(backend)
 
 
 def test_a_norm_has_the_same_bits_every_time(backend):
