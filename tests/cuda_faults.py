@@ -346,7 +346,7 @@ FAULTS += [
     Fault("gradients.cu", old, new, why, case)
     for old, new, why, case in [
         (
-            "so_far = together(so_far, (double)sum);",
+            "so_far += (double)sum;",
             "so_far = (double)sum;",
             "only a thread's last elements are measured",
             Gradients((8192,)),
@@ -359,8 +359,8 @@ FAULTS += [
         ),
         (
             "if (first + b * step < end) f(packs[b], first + b * step);",
-            "if (b < 3 && first + b * step < end) f(packs[b], first + b * step);",
-            "a quarter of what was loaded is not used",
+            "if (b < 1 && first + b * step < end) f(packs[b], first + b * step);",
+            "most of what was loaded is not used",
             Gradients((4096,)),
         ),
         (
@@ -370,14 +370,8 @@ FAULTS += [
             Gradients((4096, 4096)),
         ),
         (
-            "sums ? so_far + parts[i] : larger(so_far, parts[i]);",
-            "so_far + parts[i];",
-            "the largest of some blocks are added up",
-            Gradients((4096,) * 300),
-        ),
-        (
-            "kind == SQUARES ? sqrt(so_far) : so_far",
-            "so_far",
+            "(W)sqrt(so_far)",
+            "(W)so_far",
             "no root is taken",
             Gradients((3,)),
         ),

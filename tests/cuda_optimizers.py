@@ -94,17 +94,14 @@ class Gradients:
     def __call__(self, backend: Any) -> None:
         host, given = self.drawn(backend)
         every = np.concatenate([wide(each) for each in host])
-        of_work = working(self.dtype).name
-        norms = {2.0: np.sqrt(every @ every), 1.0: abs(every).sum()}
-        norms[np.inf] = abs(every).max()
-        for order, expected in norms.items():
-            (got,) = backend.vector_norms(given, order)
-            assert_close(got, np.asarray(expected), of_work, 8)
+        expected = np.sqrt(every @ every)
+        (got,) = backend.vector_norms(given, 2.0)
+        assert_close(got, np.asarray(expected), working(self.dtype).name, 8)
 
-        for bound in (norms[2.0] / 3, norms[2.0] * 1.5):
+        for bound in (expected / 3, expected * 1.5):
             (norm,) = backend.vector_norms(given, 2.0)
             backend.clip_to_norm(given, norm, float(bound))
-            factor = min(1.0, bound / (norms[2.0] + 1e-6))
+            factor = min(1.0, bound / (expected + 1e-6))
             for one, other in zip(given, host):
                 assert_close(one, wide(other) * factor, self.dtype, 16)
             host, given = self.drawn(backend)

@@ -14,8 +14,6 @@ import tinygrad_softmax as tg
 from tinygrad_softmax import nn, optim
 from tinygrad_softmax.backends import cupy_optimizers
 
-NAMES = {"AdamW": "adam"}
-
 
 @pytest.fixture
 def cuda():
@@ -34,13 +32,12 @@ def launched(cuda, function, *args):
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_a_step_is_one_launch(cuda, kind, name):
-    kernel = NAMES.get(kind, kind.lower())
     for many in (1, 60, 161):
         parameters = make_parameters([(3, 2)] * many, "cuda", "float32")
         optimizer = make(kind, name, parameters)
         backward(parameters)
         for _ in range(2):  # the first step too
-            assert launched(cuda, optimizer.step) == [kernel] * (1 + many // 160)
+            assert launched(cuda, optimizer.step) == ["update"] * (1 + many // 160)
 
 
 def test_parameters_that_have_made_equally_many_steps_are_one_launch(cuda):
@@ -48,9 +45,9 @@ def test_parameters_that_have_made_equally_many_steps_are_one_launch(cuda):
     parameters = make_parameters([(3,)] * 5, "cuda")
     optimizer = optim.Adam(parameters)
     give(parameters, 1, None, 1, None, 1)
-    assert launched(cuda, optimizer.step) == ["adam"]
+    assert launched(cuda, optimizer.step) == ["update"]
     give(parameters, 1, 1, 1, 1, 1)
-    assert launched(cuda, optimizer.step) == ["adam"] * 2
+    assert launched(cuda, optimizer.step) == ["update"] * 2
     give(parameters, None, None, None, None, None)
     assert launched(cuda, optimizer.step) == []
 
@@ -77,7 +74,7 @@ def test_groups_dtypes_and_devices_are_launches_of_their_own(cuda):
     ]
     optimizer = optim.AdamW(parameters)
     give(parameters, 1, 1, 1, 1)
-    assert launched(cuda, optimizer.step) == ["adam"] * 3
+    assert launched(cuda, optimizer.step) == ["update"] * 3
 
 
 def test_clipping_is_three_launches(cuda):
@@ -97,7 +94,7 @@ def test_the_scaler_reads_the_gradients_once(cuda):
         scaler.step(optimizer)
         scaler.update()
     assert len(seen.waits) == 1  # is there an inf or nan?
-    assert seen.launches == ["sgd"]
+    assert seen.launches == ["update"]
 
 
 def test_no_launch_has_an_array_twice(cuda, monkeypatch):

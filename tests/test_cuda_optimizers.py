@@ -164,14 +164,13 @@ def test_what_is_not_finite_is_seen(backend):
     not_finite(backend)
 
 
-@pytest.mark.parametrize("order", [2.0, 1.0, np.inf])
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
-def test_a_norm_that_is_not_finite(backend, order, bad):
+def test_a_norm_that_is_not_finite(backend, bad):
     for dtype in checks.DTYPES:
         x = np.ones(5000, checks.dtype_of(dtype))
         x[4500] = bad
         grads = [on_device(backend, each) for each in (x, np.ones(3, x.dtype))]
-        (norm,) = backend.vector_norms(grads, order)
+        (norm,) = backend.vector_norms(grads, 2.0)
         np.testing.assert_array_equal(norm.get(), bad)
         backend.clip_to_norm(grads, norm, 1.0)
         expected = 0.0 if bad == np.inf else np.nan

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .updates import Rule
 
 MOST_PARTS = 1024  # blocks of a norm: few partial results, the same ones on any device
-NORMS = {2.0: 0, 1.0: 1, float("inf"): 2}  # the orders with a kernel: Kind in its file
 BLOCK = (geometry.CHUNK_THREADS,)
 
 # The structs of arrays.cuh and optimizers.cu. CuPy gives a kernel a NumPy array of one
@@ -70,9 +69,9 @@ class CupyOptimizerKernels(CudaKernels):
                 ours.append((place, self._gradient_apart(grad, values)))
             elif grad.size:
                 super().update_at_once(rule, values, state, [place], [grad])
-        name, used = rule.kernel()
-        kernel = self.kernels.get("optimizers.cu", name, values.dtype, WIDE=1)
-        states = [None if each is None else state[each] for each in used]
+        macros = {"WIDE": 1, "RULE": type(rule).__name__}
+        kernel = self.kernels.get("optimizers.cu", "update", values.dtype, **macros)
+        states = [None if each is None else state[each] for each in rule.states()]
         step = np.zeros((), STEP)
         step["numbers"][: len(rule)] = rule
         for table, count in _tables([grad for _, grad in ours], [at for at, _ in ours]):
@@ -87,21 +86,22 @@ class CupyOptimizerKernels(CudaKernels):
         return self.xp.ascontiguousarray(grad)
 
     def vector_norms(self, arrays: Sequence[Array], order: float) -> list[Array]:
-        """Norms whose norm is that of all elements: one for each dtype with a kernel.
+        """Norms whose norm is that of all elements: of order 2 one for each dtype. Of
+        other orders there is no kernel.
 
-        Neighbouring elements are put together in the working dtype and those in
-        float64, in an order that depends on nothing but the sizes.
+        The squares of neighbouring elements are added up in the working dtype and those
+        sums in float64, in an order that depends on nothing but the sizes.
         """
-        kind, found = NORMS.get(order), []
+        found = []
         alike: dict[np.dtype, list[Array]] = {}
         for array in arrays:
-            if self.kernels is not None and kind is not None and takes(array):
+            if self.kernels is not None and order == 2.0 and takes(array):
                 alike.setdefault(array.dtype, []).append(array)
             else:
                 found += super().vector_norms([array], order)
-        return found + [self._norm_of_all(each, kind) for each in alike.values()]
+        return found + [self._norm_of_all(each) for each in alike.values()]
 
-    def _norm_of_all(self, arrays: list[Array], kind: int | None) -> Array:
+    def _norm_of_all(self, arrays: list[Array]) -> Array:
         assert self.kernels is not None
         xp, dtype = self.xp, arrays[0].dtype
         arrays = [xp.ascontiguousarray(array) for array in arrays]
@@ -112,11 +112,11 @@ class CupyOptimizerKernels(CudaKernels):
         kernel = self.kernels.get("gradients.cu", "norm_parts", dtype, WIDE=1)
         done = 0
         for table, blocks, count in launches:
-            kernel((blocks,), BLOCK, (table, count, parts[done:], kind))
+            kernel((blocks,), BLOCK, (table, count, parts[done:]))
             done += blocks
         norm = xp.empty((), working_dtype(dtype))
         total = self.kernels.get("gradients.cu", "norm_total", dtype, WIDE=1)
-        total((1,), BLOCK, (parts, done, norm, kind))
+        total((1,), BLOCK, (parts, done, norm))
         return norm
 
     def clip_to_norm(

@@ -3,7 +3,7 @@
 A rule is a tuple of plain numbers, in which what depends on the count of steps has been
 worked out already. `apply` is the definition: it changes parameters and state in place,
 element by element. A backend may have a kernel instead, which is given the same numbers
-in the same order, and up to three arrays of state (`kernel`).
+in the same order, and up to three arrays of state.
 
 `maximize`, `weight_decay` and `shrink` stand first in every rule: -grad is taken for
 the gradient, p is multiplied by `shrink` (decoupled weight decay), and weight_decay * p
@@ -28,7 +28,7 @@ __all__ = [
 
 Array = Any  # an array of some backend
 State = Mapping[str, Array]
-Kernel = tuple[str, tuple[str | None, str | None, str | None]]
+States = tuple[str | None, str | None, str | None]
 
 
 def _regularize(xp: Any, rule: Any, p: Array, grad: Array, scratch: Array) -> None:
@@ -70,9 +70,9 @@ class SGDRule(NamedTuple):
     nesterov: bool
     is_first: bool
 
-    def kernel(self) -> Kernel:
-        """The kernel's name, and the three arrays of state that it takes."""
-        return "sgd", ("momentum_buffer" if self.momentum else None, None, None)
+    def states(self) -> States:
+        """The arrays of state that it uses, at their places in a kernel."""
+        return "momentum_buffer" if self.momentum else None, None, None
 
     def apply(
         self, xp: Any, p: Array, grad: Array, state: State, scratch: Array
@@ -110,10 +110,10 @@ class AdamRule(NamedTuple):
     size: float
     amsgrad: bool
 
-    def kernel(self) -> Kernel:
-        """The kernel's name, and the three arrays of state that it takes."""
+    def states(self) -> States:
+        """The arrays of state that it uses, at their places in a kernel."""
         largest = "max_exp_avg_sq" if self.amsgrad else None
-        return "adam", ("exp_avg", "exp_avg_sq", largest)
+        return "exp_avg", "exp_avg_sq", largest
 
     def apply(
         self, xp: Any, p: Array, grad: Array, state: State, scratch: Array
@@ -147,9 +147,9 @@ class NAdamRule(NamedTuple):
     of_mean: float
     correction: float
 
-    def kernel(self) -> Kernel:
-        """The kernel's name, and the three arrays of state that it takes."""
-        return "nadam", ("exp_avg", "exp_avg_sq", None)
+    def states(self) -> States:
+        """The arrays of state that it uses, at their places in a kernel."""
+        return "exp_avg", "exp_avg_sq", None
 
     def apply(
         self, xp: Any, p: Array, grad: Array, state: State, scratch: Array
@@ -181,9 +181,9 @@ class RAdamRule(NamedTuple):
     size: float
     rectified: bool
 
-    def kernel(self) -> Kernel:
-        """The kernel's name, and the three arrays of state that it takes."""
-        return "radam", ("exp_avg", "exp_avg_sq", None)
+    def states(self) -> States:
+        """The arrays of state that it uses, at their places in a kernel."""
+        return "exp_avg", "exp_avg_sq", None
 
     def apply(
         self, xp: Any, p: Array, grad: Array, state: State, scratch: Array
@@ -216,11 +216,11 @@ class RMSpropRule(NamedTuple):
     momentum: float
     centered: bool
 
-    def kernel(self) -> Kernel:
-        """The kernel's name, and the three arrays of state that it takes."""
+    def states(self) -> States:
+        """The arrays of state that it uses, at their places in a kernel."""
         mean = "grad_avg" if self.centered else None
         velocity = "momentum_buffer" if self.momentum else None
-        return "rmsprop", ("square_avg", mean, velocity)
+        return "square_avg", mean, velocity
 
     def apply(
         self, xp: Any, p: Array, grad: Array, state: State, scratch: Array
@@ -256,9 +256,9 @@ class AdagradRule(NamedTuple):
     eps: float
     size: float
 
-    def kernel(self) -> Kernel:
-        """The kernel's name, and the three arrays of state that it takes."""
-        return "adagrad", ("sum", None, None)
+    def states(self) -> States:
+        """The arrays of state that it uses, at their places in a kernel."""
+        return "sum", None, None
 
     def apply(
         self, xp: Any, p: Array, grad: Array, state: State, scratch: Array
@@ -285,9 +285,9 @@ class AdadeltaRule(NamedTuple):
     rho: float
     eps: float
 
-    def kernel(self) -> Kernel:
-        """The kernel's name, and the three arrays of state that it takes."""
-        return "adadelta", ("square_avg", "acc_delta", None)
+    def states(self) -> States:
+        """The arrays of state that it uses, at their places in a kernel."""
+        return "square_avg", "acc_delta", None
 
     def apply(
         self, xp: Any, p: Array, grad: Array, state: State, scratch: Array

@@ -8,19 +8,19 @@ constexpr int IN_FLIGHT = 4;  // packs of a thread on the way
 static_assert(sizeof(Arrays) <= MOST_BYTES, "a launch takes 4 KB");
 
 // Calls f(pack, where it begins) for every pack of N elements from `begin` to `end` of x
-// that is this thread's.
-template <int N, class F>
+// that is this thread's, BATCH of them on the way.
+template <int N, int BATCH, class F>
 __device__ __forceinline__ void each_batch(const T* x, int begin, int end, F f) {
     constexpr int step = CHUNK_THREADS * N;
 #pragma unroll 1
-    for (int first = begin + (int)threadIdx.x * N; first < end; first += step * IN_FLIGHT) {
-        Pack<T, N> packs[IN_FLIGHT];
+    for (int first = begin + (int)threadIdx.x * N; first < end; first += step * BATCH) {
+        Pack<T, N> packs[BATCH];
 #pragma unroll
-        for (int b = 0; b < IN_FLIGHT; b++) {
+        for (int b = 0; b < BATCH; b++) {
             if (first + b * step < end) packs[b] = load<N>(x + first + b * step);
         }
 #pragma unroll
-        for (int b = 0; b < IN_FLIGHT; b++) {
+        for (int b = 0; b < BATCH; b++) {
             if (first + b * step < end) f(packs[b], first + b * step);
         }
     }
@@ -30,74 +30,36 @@ __device__ __forceinline__ void each_batch(const T* x, int begin, int end, F f) 
 template <class F>
 __device__ __forceinline__ void each_pack_of(const Chunk& chunk, F f) {
     const int whole = packed(chunk.count, address(chunk.at));
-    each_batch<VECTOR>(chunk.at, 0, whole, f);
-    each_batch<1>(chunk.at, whole, chunk.count, f);
+    each_batch<VECTOR, IN_FLIGHT>(chunk.at, 0, whole, f);
+    each_batch<1, 1>(chunk.at, whole, chunk.count, f);
 }
 
-// -- norms ----------------------------------------------------------------------------------
+// -- the norm -------------------------------------------------------------------------------
 
-enum Kind { SQUARES, MAGNITUDES, LARGEST };  // as cupy_optimizers.py numbers them
-
-struct Squares {
-    using Op = Sum<double>;
-    __device__ __forceinline__ W operator()(W so_far, W x) const { return so_far + x * x; }
-};
-struct Magnitudes {
-    using Op = Sum<double>;
-    __device__ __forceinline__ W operator()(W so_far, W x) const {
-        return so_far + fabs(x);
-    }
-};
-struct Largest {
-    using Op = Larger<double>;
-    __device__ __forceinline__ W operator()(W so_far, W x) const {
-        return larger(so_far, fabs(x));
-    }
-};
-
-// Neighbouring elements are put together as W, and those as double.
-template <class Measure>
-__device__ __forceinline__ void measure_chunks(const Arrays& arrays, long long count,
-                                               double* parts) {
-    const Measure measure;
-    const typename Measure::Op together;
-    double so_far = 0.0;  // the least of every kind
+// parts[block] = the squares of the block's chunks together: neighbouring elements as W, and
+// those as double.
+extern "C" __global__ void __launch_bounds__(256)
+    norm_parts(const Arrays arrays, long long count, double* __restrict__ parts) {
+    double so_far = 0.0;
     for (long long c = blockIdx.x; c < count; c += gridDim.x) {
         each_pack_of(chunk_at(arrays, c), [&](const auto& pack, int) {
             W sum = W(0);
 #pragma unroll
-            for (const T& x : pack.at) sum = measure(sum, widen(x));
-            so_far = together(so_far, (double)sum);
+            for (const T& x : pack.at) sum += widen(x) * widen(x);
+            so_far += (double)sum;
         });
     }
-    so_far = reduce_row(so_far, together);
+    so_far = reduce_row(so_far, Sum<double>());
     if (threadIdx.x == 0) parts[blockIdx.x] = so_far;
 }
 
-// parts[block] = what a norm is made of, of the block's chunks.
+// norm[0] = the root of all parts together, by one block.
 extern "C" __global__ void __launch_bounds__(256)
-    norm_parts(const Arrays arrays, long long count, double* __restrict__ parts,
-               long long kind) {
-    if (kind == SQUARES) {
-        measure_chunks<Squares>(arrays, count, parts);
-    } else if (kind == MAGNITUDES) {
-        measure_chunks<Magnitudes>(arrays, count, parts);
-    } else {
-        measure_chunks<Largest>(arrays, count, parts);
-    }
-}
-
-// norm[0] = the norm, by one block.
-extern "C" __global__ void __launch_bounds__(256)
-    norm_total(const double* __restrict__ parts, long long count, W* __restrict__ norm,
-               long long kind) {
-    const bool sums = kind != LARGEST;
+    norm_total(const double* __restrict__ parts, long long count, W* __restrict__ norm) {
     double so_far = 0.0;
-    for (long long i = threadIdx.x; i < count; i += blockDim.x) {
-        so_far = sums ? so_far + parts[i] : larger(so_far, parts[i]);
-    }
-    so_far = sums ? reduce_row(so_far, Sum<double>()) : reduce_row(so_far, Larger<double>());
-    if (threadIdx.x == 0) norm[0] = (W)(kind == SQUARES ? sqrt(so_far) : so_far);
+    for (long long i = threadIdx.x; i < count; i += blockDim.x) so_far += parts[i];
+    so_far = reduce_row(so_far, Sum<double>());
+    if (threadIdx.x == 0) norm[0] = (W)sqrt(so_far);
 }
 
 // -- scales ---------------------------------------------------------------------------------

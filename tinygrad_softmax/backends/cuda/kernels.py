@@ -75,7 +75,8 @@ CROSS_ENTROPY = (
     *product(KIND=(2,), TARGET=("T", "W"), WIDE=(0,), HELD=(0, 32)),
     *product(KIND=(2,), TARGET=("T", "W"), WIDE=(1,), HELD=(0, 32, 64)),
 )
-UPDATES = frozenset({"sgd", "adam", "nadam", "radam", "rmsprop", "adagrad", "adadelta"})
+RULES = ("SGDRule", "AdamRule", "NAdamRule", "RAdamRule", "RMSpropRule")
+RULES += ("AdagradRule", "AdadeltaRule")  # of updates.py
 SOURCES = {
     source.file: source
     for source in (
@@ -107,9 +108,9 @@ SOURCES = {
         ),
         Source(
             "optimizers.cu",
-            macros=product(WIDE=(1,)),
-            wide_loads=UPDATES,
-            wide_stores=UPDATES,
+            macros=product(WIDE=(1,), RULE=RULES),
+            wide_loads=frozenset({"update"}),
+            wide_stores=frozenset({"update"}),
         ),
         Source(
             "gradients.cu",

@@ -19,6 +19,7 @@ static_assert(sizeof(Step) <= MOST_BYTES, "a launch takes 4 KB");
 // -- rules ----------------------------------------------------------------------------------
 //
 // A rule takes a parameter, its gradient and its state, of which STATES arrays may be there.
+// The macro RULE names the one that is compiled.
 
 // What all rules do first: numbers 0 to 2.
 struct Regularized {
@@ -47,13 +48,13 @@ struct Average {
     }
 };
 
-struct Sgd {
+struct SGDRule {
     static constexpr int STATES = 1;
     Regularized regularized;
     W lr, momentum, fresh;
     bool nesterov, is_first;
 
-    __device__ __forceinline__ Sgd(const double* n)
+    __device__ __forceinline__ SGDRule(const double* n)
         : regularized(n), lr((W)n[3]), momentum((W)n[4]), fresh((W)(1.0 - n[5])),
           nesterov(n[6] != 0), is_first(n[7] != 0) {}
 
@@ -67,14 +68,14 @@ struct Sgd {
     }
 };
 
-struct Adam {
+struct AdamRule {
     static constexpr int STATES = 3;
     Regularized regularized;
     Average mean, mean_square;
     W eps, size;
     bool amsgrad;
 
-    __device__ __forceinline__ Adam(const double* n)
+    __device__ __forceinline__ AdamRule(const double* n)
         : regularized(n), mean(n[3]), mean_square(n[4]), eps((W)n[5]), size((W)n[6]),
           amsgrad(n[7] != 0) {}
 
@@ -88,13 +89,13 @@ struct Adam {
     }
 };
 
-struct NAdam {
+struct NAdamRule {
     static constexpr int STATES = 2;
     Regularized regularized;
     Average mean, mean_square;
     W eps, of_grad, of_mean, correction;
 
-    __device__ __forceinline__ NAdam(const double* n)
+    __device__ __forceinline__ NAdamRule(const double* n)
         : regularized(n), mean(n[3]), mean_square(n[4]), eps((W)n[5]), of_grad((W)n[6]),
           of_mean((W)n[7]), correction((W)n[8]) {}
 
@@ -106,14 +107,14 @@ struct NAdam {
     }
 };
 
-struct RAdam {
+struct RAdamRule {
     static constexpr int STATES = 2;
     Regularized regularized;
     Average mean, mean_square;
     W eps, size;
     bool rectified;
 
-    __device__ __forceinline__ RAdam(const double* n)
+    __device__ __forceinline__ RAdamRule(const double* n)
         : regularized(n), mean(n[3]), mean_square(n[4]), eps((W)n[5]), size((W)n[6]),
           rectified(n[7] != 0) {}
 
@@ -125,7 +126,7 @@ struct RAdam {
     }
 };
 
-struct RMSprop {
+struct RMSpropRule {
     static constexpr int STATES = 3;
     Regularized regularized;
     W lr;
@@ -133,7 +134,7 @@ struct RMSprop {
     W eps, momentum;
     bool centered;
 
-    __device__ __forceinline__ RMSprop(const double* n)
+    __device__ __forceinline__ RMSpropRule(const double* n)
         : regularized(n), lr((W)n[3]), average(n[4]), eps((W)n[5]), momentum((W)n[6]),
           centered(n[7] != 0) {}
 
@@ -151,12 +152,12 @@ struct RMSprop {
     }
 };
 
-struct Adagrad {
+struct AdagradRule {
     static constexpr int STATES = 1;
     Regularized regularized;
     W eps, size;
 
-    __device__ __forceinline__ Adagrad(const double* n)
+    __device__ __forceinline__ AdagradRule(const double* n)
         : regularized(n), eps((W)n[3]), size((W)n[4]) {}
 
     __device__ __forceinline__ void operator()(W& p, W g, W* s) const {
@@ -166,14 +167,14 @@ struct Adagrad {
     }
 };
 
-struct Adadelta {
+struct AdadeltaRule {
     static constexpr int STATES = 2;
     Regularized regularized;
     W lr;
     Average average;
     W eps;
 
-    __device__ __forceinline__ Adadelta(const double* n)
+    __device__ __forceinline__ AdadeltaRule(const double* n)
         : regularized(n), lr((W)n[3]), average(n[4]), eps((W)n[5]) {}
 
     __device__ __forceinline__ void operator()(W& p, W g, W* s) const {
@@ -221,8 +222,8 @@ __device__ __forceinline__ void update_part(const T* gradient, T* values,
 
 // `flat`: the state's arrays, null where there is none.
 template <class Rule>
-__device__ __forceinline__ void update(const Step& step, long long count, T* values,
-                                       T* const (&flat)[3]) {
+__device__ __forceinline__ void update_chunks(const Step& step, long long count, T* values,
+                                              T* const (&flat)[3]) {
     const Rule rule(step.numbers);
     for (long long c = blockIdx.x; c < count; c += gridDim.x) {
         const Chunk chunk = chunk_at(step.gradients, c);
@@ -241,30 +242,6 @@ __device__ __forceinline__ void update(const Step& step, long long count, T* val
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    sgd(const Step step, long long count, T* values, T* state0, T* state1, T* state2) {
-    update<Sgd>(step, count, values, {state0, state1, state2});
-}
-extern "C" __global__ void __launch_bounds__(256)
-    adam(const Step step, long long count, T* values, T* state0, T* state1, T* state2) {
-    update<Adam>(step, count, values, {state0, state1, state2});
-}
-extern "C" __global__ void __launch_bounds__(256)
-    nadam(const Step step, long long count, T* values, T* state0, T* state1, T* state2) {
-    update<NAdam>(step, count, values, {state0, state1, state2});
-}
-extern "C" __global__ void __launch_bounds__(256)
-    radam(const Step step, long long count, T* values, T* state0, T* state1, T* state2) {
-    update<RAdam>(step, count, values, {state0, state1, state2});
-}
-extern "C" __global__ void __launch_bounds__(256)
-    rmsprop(const Step step, long long count, T* values, T* state0, T* state1, T* state2) {
-    update<RMSprop>(step, count, values, {state0, state1, state2});
-}
-extern "C" __global__ void __launch_bounds__(256)
-    adagrad(const Step step, long long count, T* values, T* state0, T* state1, T* state2) {
-    update<Adagrad>(step, count, values, {state0, state1, state2});
-}
-extern "C" __global__ void __launch_bounds__(256)
-    adadelta(const Step step, long long count, T* values, T* state0, T* state1, T* state2) {
-    update<Adadelta>(step, count, values, {state0, state1, state2});
+    update(const Step step, long long count, T* values, T* state0, T* state1, T* state2) {
+    update_chunks<RULE>(step, count, values, {state0, state1, state2});
 }
