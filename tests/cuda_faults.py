@@ -8,10 +8,22 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cuda_cases import Case, softmax_case, softmax_vjp_case
+from cuda_attention_cases import FAULTS as ATTENTION
+from cuda_cases import (
+    Case,
+    channel_case,
+    equal_terms_case,
+    far_from_zero_case,
+    norm_case,
+    norm_grad_case,
+    softmax_case,
+    softmax_vjp_case,
+)
 from cuda_cross_entropy import Case as CrossEntropy
 from cuda_cross_entropy import confident_rows
-from cuda_optimizers import Gradients, Update, not_finite
+from cuda_optimizer_faults import FAULTS as OPTIMIZERS
+from cuda_scatter_cases import FAULTS as SCATTER
+from cuda_window_cases import FAULTS as WINDOWS
 
 
 class Fault(NamedTuple):
@@ -192,206 +204,204 @@ FAULTS += [
     ]
 ]
 
-ODD = (3, 0, 4096, 17, 4101)
-MANY = (1, 8200, 5)
+NORM = norm_case(9, 100, "float32", 0)
+LONG_NORM = norm_case(2, 17001, "float32", 0)
+MIXED_NORM = norm_case(3, 1032, "float16", 0)
+ALL = (True, True, True)
+NORM_GRADIENT = norm_grad_case(9, 100, "float32", 0, ALL)
+NORM_COLUMNS = norm_grad_case(37, 8200, "float32", 0, ALL)
+LONG_DX = norm_grad_case(2, 17001, "float32", 0, (True, False, False))
+
 FAULTS += [
-    Fault("arrays.cuh", old, new, why, case)
-    for old, new, why, case in [
-        (
-            "const long long begin = (c - before) * CHUNK;",
-            "const long long begin = 0 * (c - before);",
-            "every chunk is its array's first",
-            Update("SGD", "plain", MANY),
-        ),
-        (
-            "arrays.place[low] + begin,",
-            "arrays.place[low],",
-            "every chunk is written to where the first one lies",
-            Update("SGD", "plain", (8200,)),
-        ),
-        (
-            "is_last ? arrays.rest[low] : CHUNK",
-            "is_last ? arrays.rest[low] / 2 * 2 : CHUNK",
-            "the last element of an odd array is left out",
-            Update("SGD", "plain", ODD),
-        ),
-        (
-            "is_last ? arrays.rest[low] : CHUNK",
-            "arrays.rest[low] + 0 * is_last",
-            "all chunks are as short as the last",
-            Gradients(MANY),
-        ),
-        (
-            "return addresses % 16 ? 0 : count / VECTOR * VECTOR;",
-            "return count / VECTOR * VECTOR;",
-            "what lies at no multiple of 16 bytes is read 16 bytes at a time",
-            Update("SGD", "plain", ODD, gap=1),
-        ),
-    ]
+    Fault(
+        "norms.cuh",
+        "lost = (more - sum) - less;",
+        "lost = less - (more - sum);",
+        "what was rounded off is added twice, not taken back",
+        equal_terms_case(4000, 3),
+    ),
+    Fault(
+        "norms.cuh",
+        "return {x.a + y.a, x.b + y.b};",
+        "return {x.a + y.a, x.b};",
+        "the second sum of a pair stays in its lane",
+        NORM_GRADIENT,
+    ),
+    Fault(
+        "norms.cuh",
+        "} else if (wide) {",
+        "} else if (!wide) {",
+        "weights are read as another type",
+        MIXED_NORM,
+    ),
+    Fault(
+        "moments.cuh",
+        "squares += between(a.count, a.mean(), b.count, b.mean());",
+        "squares += W(0);",
+        "how far the lanes' means are apart counts for nothing",
+        LONG_NORM,
+    ),
+    Fault(
+        "moments.cuh",
+        "if (count != W(0)) spread += between(count, before, more, of_batch);",
+        "if (count == W(0)) spread += between(count, before, more, of_batch);",
+        "how far the batches' means are apart counts for nothing",
+        norm_case(2, 70000, "float32", 0),
+    ),
+    Fault(
+        "moments.cuh",
+        "const W more = (W)n, mean",
+        "const W more = (W)N, mean",
+        "the last batch is counted as a full one",
+        LONG_NORM,
+    ),
+    Fault(
+        "norms.cu",
+        "if (staged) store_shared<VECTOR>(staged + column, in);",
+        "if (staged && !b) store_shared<VECTOR>(staged + column, in);",
+        "only the first pack of a batch is kept",
+        LONG_NORM,
+    ),
+    Fault(
+        "norms.cu",
+        "sqrt(squares / (W)columns + eps)",
+        "sqrt(squares / (W)(columns - 1) + eps)",
+        "the unbiased variance",
+        NORM,
+    ),
+    Fault(
+        "norms_vjp.cuh",
+        "const W less = CENTRED ? h - along.a : h;",
+        "const W less = h;",
+        "the mean of h is not taken away",
+        NORM_GRADIENT,
+    ),
+    Fault(
+        "norms_vjp.cu",
+        "const W of_g = exists ? held_g.at[k + i] : W(0);",
+        "const W of_g = held_g.at[k + i];",
+        "the last row is added again by lanes that have none",
+        NORM_GRADIENT,
+    ),
+    Fault(
+        "norms_vjp.cu",
+        "    __syncthreads();  // the buffer may be written to again\n",
+        "",
+        "the barrier before the buffer's next use is gone",
+        NORM_GRADIENT,
+    ),
+    Fault(
+        "norms_vjp.cu",
+        "partials += blockIdx.x * columns * (CENTRED ? 2 : 1);",
+        "partials += blockIdx.x * columns;",
+        "blocks write over each other's sums",
+        norm_grad_case(70, 100, "float32", 0, ALL),
+    ),
+    Fault(
+        "norms_dx.cu",
+        "if (staged) row_g = staged, row_x = staged + columns;",
+        "if (staged) row_g = row_x = staged;",
+        "g is taken for x",
+        LONG_DX,
+    ),
+    Fault(
+        "norms_columns.cu",
+        "const long long first = blockIdx.y * rows, end = min(first + rows, n);",
+        "const long long first = blockIdx.y * rows, end = min(first + rows, n - 1);",
+        "the last row is left out",
+        NORM_COLUMNS,
+    ),
+    Fault(
+        "norms_columns.cu",
+        "for (int row = 0; row < (int)blockDim.y; row++) all.add",
+        "for (int row = 1; row < (int)blockDim.y; row++) all.add",
+        "the first of a block's rows is left out",
+        NORM_COLUMNS,
+    ),
 ]
+
+MOMENTS_BY_COLUMNS = channel_case((90, 5), "float32")
+MOMENTS_BY_PLACES = channel_case((5, 7, 49), "float32")
+LONG_CHANNEL = channel_case((1, 2, 20_000), "float32")
+ODD_CHANNELS = channel_case((3, 5, 7), "float32")
+
 FAULTS += [
-    Fault("optimizers.cu", old, new, why, case)
-    for old, new, why, case in [
-        (
-            "if (maximize) g = -g;",
-            "",
-            "maximize is forgotten",
-            Update("SGD", "maximize", ODD),
-        ),
-        (
-            "p *= shrink;",
-            "",
-            "there is no decoupled weight decay",
-            Update("AdamW", "all", ODD),
-        ),
-        (
-            "g + p * weight_decay : g;",
-            "g - p * weight_decay : g;",
-            "the L2 penalty's sign",
-            Update("SGD", "weight decay", ODD),
-        ),
-        (
-            "rest((W)(1.0 - decay))",
-            "rest((W)decay)",
-            "a mean's weights are swapped",
-            Update("Adam", "plain", ODD),
-        ),
-        (
-            "fresh((W)(1.0 - n[5]))",
-            "fresh((W)n[5])",
-            "dampening lets through what it should hold back",
-            Update("SGD", "dampening", ODD),
-        ),
-        (
-            "s[0] = is_first ? g :",
-            "s[0] =",
-            "the first velocity is dampened",
-            Update("SGD", "dampening", ODD, step=1),
-        ),
-        (
-            "g = nesterov ? g + momentum * s[0] : s[0];",
-            "g = s[0];",
-            "nesterov is forgotten",
-            Update("SGD", "nesterov", ODD),
-        ),
-        (
-            "v = s[2] = larger(s[2], v);",
-            "s[2] = larger(s[2], v);",
-            "amsgrad divides by the last square and not by the largest",
-            Update("Adam", "all", ODD),
-        ),
-        (
-            "p -= size * (s[0] / (sqrt(v) + eps));",
-            "p -= size * (s[0] / sqrt(v + eps));",
-            "eps is under the root",
-            Update("Adam", "all", ODD),
-        ),
-        (
-            "sqrt(s[1] / correction)",
-            "sqrt(s[1])",
-            "NAdam's squares are not corrected",
-            Update("NAdam", "all", ODD),
-        ),
-        (
-            "rectified ? s[0] / (sqrt(s[1]) + eps) : s[0]",
-            "s[0] / (sqrt(s[1]) + eps)",
-            "RAdam's first steps divide by what they do not know yet",
-            Update("RAdam", "all", ODD, step=1),
-        ),
-        (
-            "square -= s[1] * s[1];",
-            "",
-            "RMSprop is not centered",
-            Update("RMSprop", "all", ODD),
-        ),
-        (
-            "change = s[2] = momentum * s[2] + change;",
-            "change = s[2] = momentum * (s[2] + change);",
-            "RMSprop's velocity is damped after it is added to",
-            Update("RMSprop", "all", ODD),
-        ),
-        (
-            "s[0] += g * g;",
-            "s[0] = g * g;",
-            "Adagrad forgets",
-            Update("Adagrad", "all", ODD),
-        ),
-        (
-            "average(s[1], g * g);\n        p -= lr * g;",
-            "average(s[1], g);\n        p -= lr * g;",
-            "Adadelta averages changes and not their squares",
-            Update("Adadelta", "all", ODD),
-        ),
-        (
-            "update_part<1>(chunk.at, to, state, whole, chunk.count, rule);",
-            "",
-            "what fills no 16 bytes is left out",
-            Update("Adam", "plain", ODD),
-        ),
-        (
-            "update_part<1>(chunk.at, to, state, whole,",
-            "update_part<1>(chunk.at, to, state, 0,",
-            "what was done 16 bytes at a time is done again",
-            Update("Adam", "plain", ODD),
-        ),
-        (
-            "if (state[k]) store<N>(state[k] + at, s[k]);",
-            "",
-            "the state is not stored",
-            Update("Adam", "plain", ODD),
-        ),
-    ]
+    Fault(
+        "channel_sums.cu",
+        "row < end; row += ROWS * blockDim.y)",
+        "row < end; row += blockDim.y)",
+        "rows are added again",
+        MOMENTS_BY_COLUMNS,
+    ),
+    Fault(
+        "channel_sums.cu",
+        "if (place >= right) {",
+        "if (place > right) {",
+        "a lane reads past the part's places",
+        LONG_CHANNEL,
+    ),
+    Fault(
+        "channel_sums.cu",
+        "sample += mine.count / span;",
+        "sample += 1;",
+        "samples are added by several lanes",
+        channel_case((40, 3, 9), "float32"),
+    ),
+    Fault(
+        "channel_sums.cu",
+        "const long long left = blockIdx.y % parts.cuts * parts.places;",
+        "const long long left = 0 * parts.places;",
+        "all parts begin at the first place",
+        LONG_CHANNEL,
+    ),
+    Fault(
+        "channel_sums.cu",
+        "var[channel] = so_far.squares / so_far.count;",
+        "var[channel] = so_far.squares / (so_far.count - W(1));",
+        "the unbiased variance",
+        MOMENTS_BY_PLACES,
+    ),
+    Fault(
+        "channels.cuh",
+        "part.b += g[j] * (x[j] - mean);",
+        "part.b += g[j] * x[j];",
+        "the mean is not taken away",
+        MOMENTS_BY_PLACES,
+    ),
+    Fault(
+        "moments.cuh",
+        "const W off = (a.sum - (sum - of_b)) + (b.sum - of_b);",
+        "const W off = (a.sum - (sum - of_b)) - (b.sum - of_b);",
+        "what two sums' sum lost is wrong, where the means are far from 0",
+        far_from_zero_case((600, 5)),
+    ),
+    Fault(
+        "channel_affine.cu",
+        "if (++channel == channels) channel = 0;",
+        "++channel;",
+        "the next sample's channels go on counting",
+        ODD_CHANNELS,
+    ),
+    Fault(
+        "channel_affine.cu",
+        "if (at + VECTOR > size) continue;",
+        "if (at + 2 * VECTOR > size) continue;",
+        "the last pack is not read",
+        channel_case((4, 4, 4), "float32"),
+    ),
+    Fault(
+        "channel_affine.cu",
+        "for (long long i = at; i < size; i++) {  // the end of the array",
+        "for (long long i = at; i < size - 1; i++) {  // the end of the array",
+        "the last element is not written",
+        ODD_CHANNELS,
+    ),
+    Fault(
+        "channel_affine.cu",
+        "return g * scale - ((x - mean) * slope + offset);",
+        "return g * scale - ((x - mean) * slope - offset);",
+        "a sign",
+        ODD_CHANNELS,
+    ),
 ]
-FAULTS += [
-    Fault("gradients.cu", old, new, why, case)
-    for old, new, why, case in [
-        (
-            "so_far += (double)sum;",
-            "so_far = (double)sum;",
-            "only a thread's last elements are measured",
-            Gradients((8192,)),
-        ),
-        (
-            "if (first + b * step < end) packs[b]",
-            "if (first + b * step < end - 1) packs[b]",
-            "the last element is not loaded",
-            Gradients((4097,)),
-        ),
-        (
-            "if (first + b * step < end) f(packs[b], first + b * step);",
-            "if (b < 1 && first + b * step < end) f(packs[b], first + b * step);",
-            "most of what was loaded is not used",
-            Gradients((4096,)),
-        ),
-        (
-            "i < count; i += blockDim.x",
-            "i < count - 1; i += blockDim.x",
-            "the last block's part is forgotten",
-            Gradients((4096, 4096)),
-        ),
-        (
-            "(W)sqrt(so_far)",
-            "(W)so_far",
-            "no root is taken",
-            Gradients((3,)),
-        ),
-        (
-            "if (factor >= W(1)) return;",
-            "",
-            "what is within bounds is scaled up",
-            Gradients((100,)),
-        ),
-        (
-            "finite = finite && is_finite(value);",
-            "finite = is_finite(value);",
-            "only the last element is looked at",
-            not_finite,
-        ),
-        (
-            "if (!scale_chunks(arrays, count, (W)factor)) *finite = false;",
-            "*finite = scale_chunks(arrays, count, (W)factor);",
-            "a block that is finite speaks for all",
-            not_finite,
-        ),
-    ]
-]
+FAULTS += [Fault(*each) for each in ATTENTION + SCATTER + WINDOWS + OPTIMIZERS]

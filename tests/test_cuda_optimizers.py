@@ -9,7 +9,7 @@ import cuda_shim
 import numpy as np
 import pytest
 from cuda_checks import REFERENCE, on_device
-from cuda_optimizers import Gradients, Update, not_finite, rule_of
+from cuda_optimizer_cases import Gradients, Update, not_finite, rule_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optim_tools import CASES, SHAPES, give, make, make_parameters, train, values

@@ -39,7 +39,7 @@ ARRAYS = np.dtype(
 STEP = np.dtype([("numbers", np.float64, 12), ("gradients", ARRAYS)])
 
 
-class CupyOptimizerKernels(CudaKernels):
+class CudaOptimizers(CudaKernels):
     """The kernels of optimizers.py, one launch for many arrays."""
 
     @property
@@ -179,7 +179,7 @@ def _tables(
 def _table(sizes: tuple[int, ...], places: tuple[int, ...]) -> tuple[np.ndarray, int]:
     """An ARRAYS without addresses, and the number of chunks."""
     table = np.zeros((), ARRAYS)
-    chunks, rest = geometry.chunks(sizes)
+    chunks, rest = geometry.array_chunks(sizes)
     table["place"][: len(sizes)] = places
     table["chunks"] = np.iinfo(np.int32).max
     table["chunks"][: len(sizes)] = chunks
