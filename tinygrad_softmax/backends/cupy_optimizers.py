@@ -2,7 +2,8 @@
 
 OptimizerKernels in optimizers.py is the definition. One launch serves up to MOST_ARRAYS
 arrays, whose addresses are part of it, as are a rule's numbers: a step copies nothing
-to the device and waits for nothing.
+to the device and waits for nothing. (So a step that a CUDA graph has captured is
+repeated with the numbers, and for the gradients, that it was captured with.)
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from .base import Array
 from .cuda import geometry
 from .cuda.geometry import MOST_ARRAYS
-from .cuda.kernels import takes
+from .cuda.kernels import TYPES, takes
 from .cupy_kernels import CudaKernels
 from .dtypes import float64, working_dtype
 
@@ -42,10 +43,9 @@ STEP = np.dtype([("numbers", np.float64, 12), ("gradients", ARRAYS)])
 class CudaOptimizers(CudaKernels):
     """The kernels of optimizers.py, one launch for many arrays."""
 
-    @property
-    def updates_at_once(self) -> bool:
-        """Whether there are kernels."""
-        return self.kernels is not None
+    def updates_at_once(self, dtype: np.dtype) -> bool:
+        """Whether there is a kernel for parameters of a dtype."""
+        return self.kernels is not None and dtype.name in TYPES
 
     def update_at_once(
         self,

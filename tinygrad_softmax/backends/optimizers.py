@@ -23,10 +23,9 @@ class OptimizerKernels:
 
     xp: Any
 
-    @property
-    def updates_at_once(self) -> bool:
-        """Whether `update_at_once` has a kernel: then optimizers call it, and do not
-        gather gradients block by block."""
+    def updates_at_once(self, dtype: np.dtype) -> bool:
+        """Whether `update_at_once` has a kernel for parameters of a dtype: then
+        optimizers call it, and do not gather gradients block by block."""
         return False
 
     def update_at_once(
@@ -93,7 +92,8 @@ class OptimizerKernels:
 
     def unscale(self, arrays: Sequence[Array], factor: float) -> Array:
         """array *= factor for each array, in place; whether all of them were finite
-        before, as a bool of shape () on the device."""
+        before, as a bool of shape () on the device. (A kernel multiplies 16-bit floats
+        in float32.)"""
         xp, finite = self.xp, None
         with np.errstate(invalid="ignore", over="ignore"):
             for array in arrays:

@@ -97,7 +97,7 @@ class FlatParameters:
         self.shapes = [parameter.array.shape for parameter in parameters]
         self.sizes = [parameter.array.size for parameter in parameters]
         self.follows_rule = optimizer.follows_rule
-        self.at_once = self.follows_rule and self.backend.updates_at_once
+        self.at_once = self.follows_rule and self.backend.updates_at_once(self.dtype)
         room = ALIGNED // self.dtype.itemsize if self.at_once else 1
         self.cuts = [0, *accumulate(-(-size // room) * room for size in self.sizes)]
         with self.backend.on(self.device):
