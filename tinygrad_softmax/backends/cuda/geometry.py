@@ -168,6 +168,20 @@ def channels_by_columns(n: int, columns: int, vector: int) -> Columns:
     return Columns((tiles, -(-n // rows)), (lanes, together), rows)
 
 
+def array_chunks(
+    sizes: Sequence[int], most: int = CHUNK
+) -> tuple[list[int], list[int]]:
+    """How arrays of these sizes, one or more, are cut in one launch: the chunks, of at
+    most so many elements, of each and all before it; and the size of each one's last.
+
+    >>> array_chunks([5, 0, 8], 4)
+    ([2, 2, 4], [1, 0, 4])
+    """
+    counts = [-(-size // most) for size in sizes]
+    rest = [size - max(0, count - 1) * most for size, count in zip(sizes, counts)]
+    return list(accumulate(counts)), rest
+
+
 def flat(n: int, per_thread: int, threads: int = 256) -> Launch:
     """How a kernel over n elements is launched: blocks of threads that each do
     `per_thread` elements, and go on by the size of the grid if that is too few.
@@ -206,18 +220,19 @@ def chunk(n: int, packs: int) -> int:
     return max(SHORTEST_CHUNK, 1 << max(0, largest.bit_length() - 1))
 
 
-def array_chunks(
-    sizes: Sequence[int], most: int = CHUNK
-) -> tuple[list[int], list[int]]:
-    """How arrays of these sizes, one or more, are cut in one launch: the chunks, of at
-    most so many elements, of each and all before it; and the size of each one's last.
+def spread(n: int, multiprocessors: int) -> Launch:
+    """How a kernel with a long task for each of n threads is launched: in blocks small
+    enough that every multiprocessor gets two, if threads are enough for that.
 
-    >>> array_chunks([5, 0, 8], 4)
-    ([2, 2, 4], [1, 0, 4])
+    >>> spread(1_000_000, 132)
+    Launch(grid=(3907,), block=(256,), held=0)
+    >>> spread(8192, 132)
+    Launch(grid=(256,), block=(32,), held=0)
     """
-    counts = [-(-size // most) for size in sizes]
-    rest = [size - max(0, count - 1) * most for size, count in zip(sizes, counts)]
-    return list(accumulate(counts)), rest
+    threads = 256
+    while threads > 32 and n <= threads * 2 * multiprocessors:
+        threads //= 2
+    return flat(n, 1, threads)
 
 
 def is_wide(columns: int, itemsize: int, *pointers: int) -> bool:
