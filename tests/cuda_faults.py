@@ -21,6 +21,7 @@ from cuda_cases import (
 )
 from cuda_cross_entropy import Case as CrossEntropy
 from cuda_cross_entropy import confident_rows
+from cuda_optimizer_faults import FAULTS as OPTIMIZERS
 from cuda_scatter_cases import FAULTS as SCATTER
 from cuda_window_cases import FAULTS as WINDOWS
 
@@ -415,4 +416,4 @@ FAULTS += [
         ODD_CHANNELS,
     ),
 ]
-FAULTS += [Fault(*each) for each in ATTENTION + SCATTER + WINDOWS]
+FAULTS += [Fault(*each) for each in ATTENTION + SCATTER + WINDOWS + OPTIMIZERS]

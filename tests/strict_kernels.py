@@ -2,7 +2,8 @@
 
 They take what CuPy 14.2 takes, and refuse what it would pass on wrongly: CuPy copies an
 argument's bytes and looks at no type. A Python int becomes 8 bytes, a float a double,
-None a null pointer, an array its address, whatever its strides and device.
+None a null pointer, an array its address, whatever its strides and device. A NumPy
+array of one element goes by value.
 """
 
 from __future__ import annotations
@@ -139,6 +140,8 @@ class RawKernel:
 def _passed(value: Any, parameter: str, where: str) -> Any:
     """One argument as a C value, if it is what the kernel's parameter is."""
     wanted = parameter.rpartition("*")[2]
+    if parameter.startswith("bytes:"):
+        return _by_value(value, int(parameter.partition(":")[2]), where)
     if "*" in parameter:
         if value is None:
             return ctypes.c_void_p(None)
@@ -164,3 +167,12 @@ def _passed(value: Any, parameter: str, where: str) -> Any:
     return np.ctypeslib.as_ctypes_type(np.dtype(wanted))(
         value.item() if isinstance(value, np.generic) else value
     )
+
+
+def _by_value(value: Any, size: int, where: str) -> Any:
+    """A struct, which CuPy takes as a NumPy array of one element."""
+    if not isinstance(value, np.ndarray) or value.size != 1:
+        raise TypeError(f"{where}: a struct is given as a NumPy array of size 1")
+    if value.nbytes != size:
+        raise TypeError(f"{where}: a struct of {size} bytes was given {value.nbytes}")
+    return (ctypes.c_char * size).from_buffer_copy(value.tobytes())

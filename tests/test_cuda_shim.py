@@ -278,6 +278,34 @@ def test_arguments(xp):
         call(*good, shared_mem=50_000)
 
 
+def test_a_struct_by_value(xp):
+    """CuPy takes a NumPy array of one element for it."""
+    text = """
+    struct Pair { double number; float* at[2]; };
+    extern "C" __global__ void f(const Pair pair, float* out) {
+        out[0] = (float)pair.number + *pair.at[1];
+    }
+    """
+    two, out = xp.asarray(np.float32([2.0])), xp.zeros(1, "float32")
+    kind = np.dtype([("number", np.float64), ("at", np.uint64, 2)])
+    pair = np.zeros((), kind)
+    pair["number"], pair["at"][1] = 0.5, two.data.ptr
+
+    def call(argument):
+        run_source(text, "f", "float32", (1,), (1,), argument, out)
+
+    call(pair)
+    assert out.get() == [2.5]
+    for wrong, why in (
+        (np.zeros(2, kind), "size 1"),
+        (xp.zeros(3), "size 1"),
+        (1.0, "size 1"),
+        (np.zeros(()), "struct of 24 bytes was given 8"),
+    ):
+        with pytest.raises(TypeError, match=f"f, argument 0: .*{why}"):
+            call(wrong)
+
+
 def test_more_shared_memory_is_asked_for_on_each_device(xp):
     from tinygrad_softmax.backends.cuda.kernels import Kernel
 

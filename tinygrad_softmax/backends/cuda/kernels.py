@@ -78,6 +78,8 @@ CROSS_ENTROPY = (
     *product(KIND=(2,), TARGET=("T", "W"), WIDE=(0,), HELD=(0, 32)),
     *product(KIND=(2,), TARGET=("T", "W"), WIDE=(1,), HELD=(0, 32, 64)),
 )
+RULES = ("SGDRule", "AdamRule", "NAdamRule", "RAdamRule", "RMSpropRule")
+RULES += ("AdagradRule", "AdadeltaRule")  # of updates.py
 SOURCES = {
     source.file: source
     for source in (
@@ -161,6 +163,18 @@ SOURCES = {
             macros=product(WIDE=(0, 1)),
             wide_loads=frozenset({"channel_affine", "channel_blend"}),
             wide_stores=frozenset({"channel_affine", "channel_blend"}),
+        ),
+        Source(
+            "optimizers.cu",
+            macros=product(WIDE=(1,), RULE=RULES),
+            wide_loads=frozenset({"update"}),
+            wide_stores=frozenset({"update"}),
+        ),
+        Source(
+            "gradients.cu",
+            macros=product(WIDE=(1,)),
+            wide_loads=frozenset({"norm_parts", "clip_to_norm", "unscale"}),
+            wide_stores=frozenset({"clip_to_norm", "unscale"}),
         ),
     )
 }
