@@ -41,6 +41,7 @@ KERNELS_ON_A_GPU = {
     "test_cuda_kernels.py",
     "test_cuda_matmul.py",
     "test_cuda_norms.py",
+    "test_cuda_optimizers.py",
     "test_cuda_scatter.py",
 }
 

@@ -24,6 +24,7 @@ from cuda_checks import (
 )
 from cuda_cross_entropy import CASES as CROSS_ENTROPY
 from cuda_norm_checks import affine, check_backward, check_forward
+from cuda_optimizer_cases import CASES_OF_GRADIENTS, CASES_OF_UPDATES
 from cuda_scatter_cases import CASES as SCATTER
 from cuda_window_cases import CASES as WINDOWS
 
@@ -198,3 +199,8 @@ for _each in WINDOWS:
 
 for _each in ATTENTION:
     case("attention.cu")(_each)
+
+for _each in CASES_OF_UPDATES:
+    case("optimizers.cu")(_each)
+for _each in CASES_OF_GRADIENTS:
+    case("gradients.cu")(_each)

@@ -2,7 +2,8 @@
 
 They take what CuPy 14.2 takes, and refuse what it would pass on wrongly: CuPy copies an
 argument's bytes and looks at no type. A Python int becomes 8 bytes, a float a double,
-None a null pointer, an array its address, whatever its strides and device.
+None a null pointer, an array its address, whatever its strides and device. A NumPy
+array of one element goes by value.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import cuda_shim
 import numpy as np
 import strict_cupy
 
-STATIC_SHARED, OPT_IN_SHARED = 48 * 1024, 227 * 1024  # an H100's
+PLAIN_SHARED, OPT_IN_SHARED = 48 * 1024, 227 * 1024  # an H100's
 ATTRIBUTES = {
-    "MaxSharedMemoryPerBlock": STATIC_SHARED,
+    "MaxSharedMemoryPerBlock": PLAIN_SHARED,
     "MaxSharedMemoryPerBlockOptin": OPT_IN_SHARED,
     "MaxThreadsPerBlock": 1024,
     "MultiProcessorCount": 3,  # few, so that a grid has more blocks than that
@@ -85,12 +86,14 @@ class RawKernel:
 
     @property
     def max_dynamic_shared_size_bytes(self) -> int:
-        """What a launch on the current device may ask for."""
-        return self._dynamic.get(strict_cupy._current(), STATIC_SHARED)
+        """What a launch on the current device may ask for, beside what the kernel
+        declares itself."""
+        plain = PLAIN_SHARED - self.library.static_shared
+        return self._dynamic.get(strict_cupy._current(), plain)
 
     @max_dynamic_shared_size_bytes.setter
     def max_dynamic_shared_size_bytes(self, value: int) -> None:
-        if not 0 <= value <= OPT_IN_SHARED:
+        if not 0 <= value <= OPT_IN_SHARED - self.library.static_shared:
             raise strict_cupy.CUDARuntimeError(1, "CUDA_ERROR_INVALID_VALUE")
         self._dynamic[strict_cupy._current()] = value
 
@@ -137,6 +140,8 @@ class RawKernel:
 def _passed(value: Any, parameter: str, where: str) -> Any:
     """One argument as a C value, if it is what the kernel's parameter is."""
     wanted = parameter.rpartition("*")[2]
+    if parameter.startswith("bytes:"):
+        return _by_value(value, int(parameter.partition(":")[2]), where)
     if "*" in parameter:
         if value is None:
             return ctypes.c_void_p(None)
@@ -162,3 +167,12 @@ def _passed(value: Any, parameter: str, where: str) -> Any:
     return np.ctypeslib.as_ctypes_type(np.dtype(wanted))(
         value.item() if isinstance(value, np.generic) else value
     )
+
+
+def _by_value(value: Any, size: int, where: str) -> Any:
+    """A struct, which CuPy takes as a NumPy array of one element."""
+    if not isinstance(value, np.ndarray) or value.size != 1:
+        raise TypeError(f"{where}: a struct is given as a NumPy array of size 1")
+    if value.nbytes != size:
+        raise TypeError(f"{where}: a struct of {size} bytes was given {value.nbytes}")
+    return (ctypes.c_char * size).from_buffer_copy(value.tobytes())

@@ -278,6 +278,34 @@ def test_arguments(xp):
         call(*good, shared_mem=50_000)
 
 
+def test_a_struct_by_value(xp):
+    """CuPy takes a NumPy array of one element for it."""
+    text = """
+    struct Pair { double number; float* at[2]; };
+    extern "C" __global__ void f(const Pair pair, float* out) {
+        out[0] = (float)pair.number + *pair.at[1];
+    }
+    """
+    two, out = xp.asarray(np.float32([2.0])), xp.zeros(1, "float32")
+    kind = np.dtype([("number", np.float64), ("at", np.uint64, 2)])
+    pair = np.zeros((), kind)
+    pair["number"], pair["at"][1] = 0.5, two.data.ptr
+
+    def call(argument):
+        run_source(text, "f", "float32", (1,), (1,), argument, out)
+
+    call(pair)
+    assert out.get() == [2.5]
+    for wrong, why in (
+        (np.zeros(2, kind), "size 1"),
+        (xp.zeros(3), "size 1"),
+        (1.0, "size 1"),
+        (np.zeros(()), "struct of 24 bytes was given 8"),
+    ):
+        with pytest.raises(TypeError, match=f"f, argument 0: .*{why}"):
+            call(wrong)
+
+
 def test_more_shared_memory_is_asked_for_on_each_device(xp):
     from tinygrad_softmax.backends.cuda.kernels import Kernel
 
@@ -291,6 +319,27 @@ def test_more_shared_memory_is_asked_for_on_each_device(xp):
             kernel((1,), (32,), (xp.zeros(1, "float32"), 1), shared=200_000)
     with pytest.raises(strict_cupy.CUDARuntimeError):
         kernel((1,), (32,), (xp.zeros(1, "float32"), 1), shared=240_000)
+
+
+def test_what_a_kernel_declares_is_counted_too(xp):
+    """Near 48 KB, which a launch may have without asking, and near the limit."""
+    from tinygrad_softmax.backends.cuda import geometry
+    from tinygrad_softmax.backends.cuda.kernels import Kernel
+
+    body = "__shared__ float some[64]; some[threadIdx.x] = 0; out[0] = some[0];"
+    module = xp.RawModule(
+        code=checks.source(KERNEL.format(body)),
+        options=checks.kernels.options("float32", {}),
+    )
+    raw, arguments = module.get_function("f"), (xp.zeros(1, "float32"), 1)
+    raw((1,), (32,), arguments, shared_mem=48 * 1024 - 512)
+    with pytest.raises(strict_cupy.CUDARuntimeError, match="not allowed"):
+        raw((1,), (32,), arguments, shared_mem=48 * 1024)
+    kernel = Kernel(raw, xp.cuda.runtime.getDevice)
+    kernel((1,), (32,), arguments, shared=48 * 1024)
+    kernel((1,), (32,), arguments, shared=227 * 1024 - geometry.STATIC)
+    with pytest.raises(strict_cupy.CUDARuntimeError, match="INVALID_VALUE"):
+        kernel((1,), (32,), arguments, shared=227 * 1024)
 
 
 def test_a_source_that_can_not_be_compiled(monkeypatch):

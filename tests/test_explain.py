@@ -354,6 +354,16 @@ def test_large_arrays_are_checked_along_a_direction(device):
     assert "along a random direction" in explanation.text(80)
 
 
+def test_differences_are_measured_in_float64_also_behind_a_cast(device):
+    x = leaf([1.0, 2.0], device, tg.float32)
+    explanation = tg.explain(
+        lambda x: (x.astype(tg.float16) * 3.0).sum(), x, check=True
+    )
+    check = explanation[1].check
+    assert check.agrees
+    np.testing.assert_allclose(check.measured, [3.0, 3.0], rtol=1e-10)
+
+
 def test_a_loss_that_is_not_finite_is_not_checked(device):
     x = leaf([0.0, 1.0], device)
     with np.errstate(all="ignore"):

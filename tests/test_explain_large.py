@@ -211,6 +211,15 @@ def test_a_check_of_a_large_graph_stops_in_time(device):
     assert any(note.startswith("it takes more than") for note in notes)
 
 
+def test_many_elements_of_a_large_graph_are_checked_along_a_direction(device):
+    """60 elements are few enough to move each of them, but not through 3,001 ops."""
+    x = leaf(np.linspace(-0.5, 0.5, 60), device)
+    explanation = tg.explain(loop, x, 1500, check=True)
+    assert explanation[1].check.kind == "direction"
+    assert explanation[1].check.agrees
+    assert explanation[explanation.root - 1].check.kind == "elements"
+
+
 def test_a_chain_far_longer_than_the_limit_of_recursion(device):
     """20,001 ops: nothing in it is recursive."""
     explanation = tg.explain(loop, leaf([1.0], device), 10_000)

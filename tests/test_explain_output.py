@@ -117,6 +117,8 @@ def test_json_holds_everything(device):
     assert entry["check"]["agrees"] is True
     assert entry["statics"] == {"axis": 1}
     assert found["unfoldable"] == [2]
+    assert found["mathml"]["-x"].startswith("<math><mrow><mo>")
+    assert set(found["terms"]) == {"added_at"}
     assert [m["target"] for m in found["messages"]][-1] == 1
     assert found["messages"][0]["before"] is None
 

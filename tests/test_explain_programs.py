@@ -35,7 +35,9 @@ def test_gradients_are_those_of_dual_numbers_and_messages_add_up_to_them(
         if messages:
             total = sum(host(message.arrived) for message in messages)
             np.testing.assert_allclose(host(entry.gradient), total, 1e-12, 1e-300)
-            np.testing.assert_array_equal(host(messages[-1].after), host(entry.gradient))
+            np.testing.assert_array_equal(
+                host(messages[-1].after), host(entry.gradient)
+            )
             for before, after in zip(messages, messages[1:]):
                 np.testing.assert_array_equal(host(after.before), host(before.after))
         elif entry.number != explanation.root:

@@ -16,6 +16,7 @@ from strict_cupy import Seen, strict_cuda
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn
 from tinygrad_softmax.explaining import Source
+from tinygrad_softmax.explaining.sources import operands_of
 
 # -- where it was made -----------------------------------------------------------------
 
@@ -49,7 +50,10 @@ def test_columns_count_characters_also_after_umlauts(device):
     with tg.record():
         summe = (größe * 2.0 + tg.exp(größe)).sum()
     explanation = tg.explain(summe)
-    assert [e.source.text for e in explanation.ops][1] == "tg.exp(größe)"
+    product, source = (explanation.ops[i].source for i in (0, 1))
+    assert (product.text, source.text) == ("größe * 2.0", "tg.exp(größe)")
+    line = Path(__file__).read_text("utf-8").splitlines()[source.line - 1]
+    assert line[source.column : source.end_column] == source.text
     assert explanation.leaves[0].label == "größe"
 
 
@@ -63,6 +67,34 @@ def test_a_function_in_the_users_program_is_where_it_says(device):
     places = [e.source for e in tg.explain(total).ops if e.op == "tanh"]
     assert [each.text for each in places] == ["tg.tanh(v)"] * 2
     assert places[0].function.endswith("helper")
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "names"),
+    [
+        ("a + b", 2, ("a", "b")),
+        ("-a", 1, ("a",)),
+        ("a < b", 2, ("a", "b")),
+        ("a[0]", 1, ("a",)),
+        ("tg.exp(z)", 1, ("z",)),
+        ("nn.functional.linear(x, w, b)", 3, ("x", "w", "b")),
+        ("z.sum(0)", 1, ("z",)),
+        ("z.dot(self.w)", 2, ("z", "self.w")),
+        ("f(x + 1, ys[0], ys[i], zs[1:])", 4, ("", "ys[0]", "ys[i]", "")),
+        ("exp(x)", 2, ("x", "")),
+        ("x", 1, ("",)),
+        ("not python (", 2, ("", "")),
+    ],
+)
+def test_what_an_expression_calls_the_inputs(text, count, names):
+    assert operands_of(text, count) == names
+
+
+def test_the_call_of_explain_itself_names_nothing(device):
+    x = leaf([1.0], device)
+    explanation = tg.explain(tg.exp, x)
+    assert explanation[2].label == ""
+    assert explanation.title == "exp"
 
 
 def test_code_without_source_still_has_a_line(device):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinygrad_softmax.backends import cupy_optimizers
 from tinygrad_softmax.backends.cuda import geometry, kernels
 
 HELD = st.sampled_from([(32,), (32, 64), (32, 64, 128), (128,)])
@@ -51,6 +53,15 @@ def test_flat(n, per_thread, threads):
         assert (
             (grid[0] - 1) * threads * per_thread < n <= grid[0] * threads * per_thread
         )
+
+
+@given(SIZES, st.integers(1, 200))
+def test_spread(n, multiprocessors):
+    grid, (threads,), _ = geometry.spread(n, multiprocessors)
+    assert threads in (32, 64, 128, 256)
+    if grid[0] < geometry.MOST_BLOCKS:
+        assert (grid[0] - 1) * threads < n <= grid[0] * threads
+    assert threads == 32 or grid[0] > 2 * multiprocessors
 
 
 @pytest.mark.parametrize("n", [2**31 - 1, 2**31, 2**31 + 1, 2**34])
@@ -115,6 +126,39 @@ def test_wide(columns, itemsize, shift):
     wide = geometry.is_wide(columns, itemsize, 512 + shift * itemsize)
     row_starts = [512 + shift * itemsize + i * columns * itemsize for i in range(4)]
     assert wide == all(start % 16 == 0 for start in row_starts)
+
+
+@given(
+    st.lists(
+        st.one_of(st.integers(0, 30), st.integers(0, 2**36)), min_size=1, max_size=9
+    ),
+    st.sampled_from([4, 4096]),
+)
+def test_array_chunks(sizes, chunk):
+    """Each array's are full but the last, and that has the rest."""
+    ends, rest = geometry.array_chunks(sizes, chunk)
+    counts = np.diff([0, *ends])
+    assert all(counts >= 0)
+    for size, count, last in zip(sizes, counts.tolist(), rest, strict=True):
+        assert (count > 0) == (size > 0)
+        if size:
+            assert 1 <= last <= chunk
+            assert (count - 1) * chunk + last == size
+
+
+def test_the_chunks_of_an_array_past_two_to_the_31():
+    assert geometry.array_chunks([2**40 + 1, 1]) == ([2**28 + 1, 2**28 + 2], [1, 1])
+
+
+def test_the_sources_agree_about_many_arrays():
+    text = kernels.read("arrays.cuh")
+    for name in ("MOST_ARRAYS", "CHUNK", "CHUNK_THREADS"):
+        assert f"constexpr int {name} = {getattr(geometry, name)};" in text
+    for file in ("optimizers.cu", "gradients.cu"):
+        bounds = kernels.functions(kernels.read(file)).values()
+        assert set(bounds) == {str(geometry.CHUNK_THREADS)}
+    numbers = cupy_optimizers.STEP["numbers"].shape[0]
+    assert f"MOST_NUMBERS = {numbers};" in kernels.read("optimizers.cu")
 
 
 def test_the_sources_agree():

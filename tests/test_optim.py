@@ -66,6 +66,7 @@ def test_the_number_of_array_operations_is_that_of_one_parameter(
 
     found = []
     with strict_cuda() as cuda:
+        cuda.backend.kernels = None  # (test_cuda_optimizer_launches.py has them)
         for many in (1, 60):
             parameters = make_parameters([(3, 2)] * many, "cuda")
             optimizer = make(kind, name, parameters)

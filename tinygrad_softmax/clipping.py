@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from .backends import backend_of, there
-from .backends.dtypes import working_dtype
 from .ops import to_device
 from .tensor import Tensor
 
@@ -62,22 +61,26 @@ def clip_grad_norm_(
         return Tensor(np.zeros((), np.float32))
     order, home = float(norm_type), grads[0]
     device = backend_of(home).device_of(home)
+    groups = _by_device(grads)
     with np.errstate(over="ignore", invalid="ignore"):
-        norms = [to_device(_norm(grad, order), device) for grad in grads]
-        with there(home):
-            xp = backend_of(home).xp
-            total = xp.asarray(_norm(xp.stack(norms), order))
-            scale = xp.minimum(float(max_norm) / (total + 1e-6), 1.0)
+        norms = [
+            to_device(norm, device) for group in groups for norm in _norms(group, order)
+        ]
+        total = norms[0]
+        if len(norms) > 1:
+            with there(home):
+                total = _norms([backend_of(home).xp.stack(norms)], order)[0]
     norm = Tensor(total)
     if error_if_nonfinite and not np.isfinite(norm.item()):
         raise RuntimeError(
             f"clip_grad_norm_: the norm of order {norm_type} of the gradients is "
             f"{norm.item()}; mend: error_if_nonfinite=False scales them all the same"
         )
-    for grad in grads:
-        factor: Any = to_device(scale, backend_of(grad).device_of(grad))
-        with there(grad), np.errstate(over="ignore", invalid="ignore"):
-            grad *= factor.astype(grad.dtype, copy=False)
+    for group in groups:
+        backend, place = backend_of(group[0]), there(group[0])
+        with place:
+            to = to_device(total, backend.device_of(group[0]))
+            backend.clip_to_norm(group, to, float(max_norm))
     return norm
 
 
@@ -122,20 +125,16 @@ def _gradients(parameters: Tensor | Iterable[Tensor], caller: str) -> list[Array
     return [each.grad.array for each in given if each.grad is not None]
 
 
-def _norm(values: Array, order: float) -> Array:
-    """The norm of all elements as one vector: no axes, on their device."""
-    with there(values):
-        xp = backend_of(values).xp
-        values = values.reshape(-1).astype(working_dtype(values.dtype), copy=False)
-        if order == 2.0:
-            return xp.sqrt(values @ values)
-        if not values.size:
-            return xp.zeros((), values.dtype)
-        magnitudes = xp.abs(values)
-        if order == float("inf"):
-            return magnitudes.max()
-        if order == -float("inf"):
-            return magnitudes.min()
-        if order == 0.0:
-            return (magnitudes != 0).sum().astype(values.dtype)
-        return (magnitudes**order).sum() ** (1.0 / order)
+def _norms(arrays: list[Array], order: float) -> list[Array]:
+    """One or more norms whose norm is that of these arrays of one device."""
+    with there(arrays[0]):
+        backend = backend_of(arrays[0])
+        return list(map(backend.xp.asarray, backend.vector_norms(arrays, order)))
+
+
+def _by_device(arrays: list[Array]) -> list[list[Array]]:
+    """The arrays of each device, in the order in which devices are met."""
+    found: dict[str, list[Array]] = {}
+    for array in arrays:
+        found.setdefault(backend_of(array).device_of(array), []).append(array)
+    return list(found.values())

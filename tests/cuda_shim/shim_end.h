@@ -27,10 +27,17 @@ SHIM_NAME(unsigned long long, "uint64")
 SHIM_NAME(void, "void")
 #undef SHIM_NAME
 
-// "float64", or "*float32" for a pointer, and "const*float32" for one to constants.
+// "float64", or "*float32" for a pointer, and "const*float32" for one to constants;
+// "bytes:96" for a struct.
 template <class P>
 struct Parameter {
-    static void write(char*& to) { to += sprintf(to, "%s ", Name<P>::is); }
+    static void write(char*& to) {
+        if constexpr (std::is_class<P>::value) {
+            to += sprintf(to, "bytes:%zu ", sizeof(P));
+        } else {
+            to += sprintf(to, "%s ", Name<P>::is);
+        }
+    }
 };
 template <class E>
 struct Parameter<E*> {
@@ -68,6 +75,10 @@ struct Caller<void (*)(P...), f> {
 };
 
 }  // namespace shim
+
+extern "C" __attribute__((visibility("default"))) int shim_static_shared() {
+    return (int)shim::find_static_shared();
+}
 
 #define EXPORT(kernel, bounds)                                                            \
     extern "C" __attribute__((visibility("default"))) int shim_launch_##kernel(           \

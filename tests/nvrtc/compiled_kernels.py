@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from nvrtc import toolkit
 
-from tinygrad_softmax.backends.cuda import kernels
+from tinygrad_softmax.backends.cuda import geometry, kernels
 
 ARCHITECTURES = (75, 80, 86, 87, 88, 89, 90, 100, 103, 110, 120, 121)
 EXAMINED = (80, 90)
@@ -66,6 +66,8 @@ def test_machine_code(source, dtype, macros, architecture):
         assert (spills, machine.stack, machine.local) == (0, 0, 0), f"{name} spills"
         threads = MOST_THREADS if bounds[name] == "MOST_THREADS" else bounds[name]
         assert machine.registers <= min(255, 65536 // int(threads or 1024)), name
+        system = 1024 if architecture >= 90 else 0  # bytes that CUDA adds of its own
+        assert machine.shared <= geometry.STATIC + system, name
         wide = bool(macros.get("WIDE"))
         for kernels_of, access in (
             (source.wide_loads, r"\bLDG\.E\.128"),
@@ -74,6 +76,17 @@ def test_machine_code(source, dtype, macros, architecture):
             assert (machine.count(access) > 0) == (wide and name in kernels_of), (
                 f"{name}: {machine.count(access)} instructions {access}"
             )
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_four_floats_are_added_at_once(dtype):
+    """Atomically, where the architecture can: else a warp's addresses are apart."""
+    for architecture, expected in ((80, False), (90, True)):
+        options = kernels.options(dtype, {"WIDE": 1})
+        cubin = toolkit.compiled(kernels.code("scatter.cu"), options, architecture)
+        machine = toolkit.machine_code(cubin)["scatter_atomic"]
+        assert (machine.count(r"\bREDG?\.E\.ADD\.F32x4\b") > 0) == expected
+        assert (machine.count(r"\bREDG?\.E\.ADD\.F32\.") == 0) == expected
 
 
 SPILLING = """

@@ -21,12 +21,15 @@ from .convolutions import ConvolutionKernels
 from .dtypes import is_half, working_dtype
 from .gelus import gelu
 from .norms import ChannelKernels, NormKernels
+from .optimizers import OptimizerKernels
 from .targets import LabelError, Targets, label_error
 
 Array = Any  # an array of some backend: numpy.ndarray, cupy.ndarray, ...
 
 
-class Backend(ConvolutionKernels, NormKernels, ChannelKernels, AttentionKernels):
+class Backend(
+    ConvolutionKernels, NormKernels, ChannelKernels, AttentionKernels, OptimizerKernels
+):
     """Where arrays live, and the loops worth doing by hand.
 
     Subclass it, set `name` (the device string) and `xp` (a namespace with NumPy's

@@ -26,6 +26,7 @@ from .cupy_convolutions import CudaConvolutions
 from .cupy_cross_entropy import CudaCrossEntropy
 from .cupy_labels import BadLabels
 from .cupy_norms import CudaNorms
+from .cupy_optimizers import CudaOptimizers
 from .cupy_scatter import CudaScatter
 from .cupy_softmax import CudaSoftmax
 from .dtypes import float32, is_floating, is_half
@@ -40,6 +41,7 @@ class CupyBackend(
     CudaConvolutions,
     CudaAttention,
     CudaScatter,
+    CudaOptimizers,
 ):
     """Arrays in the memory of CUDA devices, computed by CuPy.
 

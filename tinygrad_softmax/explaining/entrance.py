@@ -38,7 +38,8 @@ def explain(
 
     Nothing that is computed changes: the rules run once more on what they kept, on a
     graph that stays, and no `.grad` is written, no hook runs, no random number is
-    drawn. (A function under `tg.checkpoint` is run again, as in backward.)
+    drawn. (A function under `tg.checkpoint` is run again, as in backward.) Every
+    gradient on the way is kept, which takes as much memory again as the values.
 
     Raises:
         TypeError: `target` is neither a tensor nor a function, or the function returns

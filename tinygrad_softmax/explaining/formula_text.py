@@ -53,6 +53,18 @@ _GREEK = {"alpha": "\u03b1", "pi": "\u03c0", "phi": "\u03c6", "Phi": "\u03a6"}
 _GREEK |= {"inf": "\u221e"}
 
 
+def functions_in(expression: str) -> set[str]:
+    """The names of the functions that a formula calls.
+
+    >>> sorted(functions_in("g * exp(sum(x, axis))"))
+    ['exp', 'sum']
+    """
+    if not expression:
+        return set()
+    calls = [n for n in ast.walk(ast.parse(expression)) if isinstance(n, ast.Call)]
+    return {call.func.id for call in calls if isinstance(call.func, ast.Name)}
+
+
 def as_text(expression: str) -> str:
     """A formula for a terminal, in ASCII.
 

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from .explanation import Check, Entry, Explanation, Input, Kept, Message
+from .formula_text import as_mathml, functions_in
+from .formulas import TERMS
 from .summaries import plain, summary
 
 Summary = Callable[[Any], Any]
@@ -17,9 +19,11 @@ def jsonable(explanation: Explanation, arrays: Summary = summary) -> dict[str, A
 
     The keys are the fields of explanation.py's classes. An entry's formula has
     "forward" and "rules"; `None` stands for what was not computed, with its reason
-    beside it.
+    beside it. "mathml" has every formula as a `<math>` element, by its expression, and
+    "terms" what their functions mean.
     """
-    parent = explanation.parent
+    parent, expressions = explanation.parent, _expressions(explanation)
+    called = set().union(*map(functions_in, expressions))
     return {
         "title": explanation.title,
         "root": explanation.root,
@@ -35,10 +39,22 @@ def jsonable(explanation: Explanation, arrays: Summary = summary) -> dict[str, A
             for each in explanation.groups
         ],
         "repeats": [asdict(each) for each in explanation.repeats],
+        "mathml": {text: as_mathml(text) for text in expressions},
+        "terms": {k: v for k, v in TERMS.items() if k in called},
         "unfoldable": explanation.unfoldable(),
         "unfolds": None if parent is None else parent[1],
         "outside": {str(k): v for k, v in explanation.outside.items()},
     }
+
+
+def _expressions(explanation: Explanation) -> list[str]:
+    """Every formula, once."""
+    found: dict[str, None] = {}
+    for entry in explanation.ops:
+        if entry.formula is not None:
+            texts = (entry.formula.forward, *entry.formula.rules.values())
+            found.update(dict.fromkeys(text for text in texts if text))
+    return list(found)
 
 
 def _entry(entry: Entry, arrays: Summary) -> dict[str, Any]:

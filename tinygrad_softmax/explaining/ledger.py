@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .explanation import Check, Entry, Explanation, Input, Kept, Message
-from .formula_text import as_text
+from .formula_text import as_text, functions_in
 from .formulas import TERMS
 from .outline import LIMIT, Item, heads, outline
 from .words import (
@@ -400,12 +400,7 @@ class Ledger:
                 self.add("quiet", line)
 
     def note_terms(self, formula: str) -> None:
-        import ast
-
-        if formula:
-            for each in ast.walk(ast.parse(formula, mode="eval")):
-                if isinstance(each, ast.Call) and isinstance(each.func, ast.Name):
-                    self.terms.add(each.func.id)
+        self.terms |= functions_in(formula)
 
     def glossary(self) -> None:
         known = sorted(self.terms & set(TERMS))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from ..backends import namespace
-from .optimizer import Array, Optimizer
-from .rules import average_square, check_not_negative, regularize
+from ..backends.updates import AdadeltaRule
+from .optimizer import Optimizer
+from .rules import check_not_negative, regularization
 
 __all__ = ["Adadelta"]
 
@@ -72,23 +72,7 @@ class Adadelta(Optimizer):
                 f"Adadelta: rho was given as {options['rho']}; expected 0 to 1"
             )
 
-    def update(
-        self,
-        group: Mapping[str, Any],
-        array: Array,
-        grad: Array,
-        state: Mapping[str, Any],
-        scratch: Array,
-    ) -> None:
-        xp = namespace(array)
-        regularize(group, array, grad, scratch)
-        rho, eps = group["rho"], group["eps"]
-        mean_square, mean_change = state["square_avg"], state["acc_delta"]
-        average_square(mean_square, grad, rho, scratch)
-        root = xp.add(mean_change, eps, out=scratch)
-        grad *= xp.sqrt(root, out=root)
-        root = xp.add(mean_square, eps, out=scratch)
-        grad /= xp.sqrt(root, out=root)
-        average_square(mean_change, grad, rho, scratch)
-        grad *= group["lr"]
-        array -= grad
+    def rule(self, group: Mapping[str, Any], state: Mapping[str, Any]) -> AdadeltaRule:
+        return AdadeltaRule(
+            *regularization(group), group["lr"], group["rho"], group["eps"]
+        )

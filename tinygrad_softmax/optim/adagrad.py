@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from ..backends import namespace
-from .optimizer import Array, Optimizer
-from .rules import check_not_negative, regularize
+from ..backends.updates import AdagradRule
+from .optimizer import Optimizer
+from .rules import check_not_negative, regularization
 
 __all__ = ["Adagrad"]
 
@@ -76,20 +76,6 @@ class Adagrad(Optimizer):
     def initial_value(self, name: str) -> float:
         return self.defaults["initial_accumulator_value"] if name == "sum" else 0.0
 
-    def update(
-        self,
-        group: Mapping[str, Any],
-        array: Array,
-        grad: Array,
-        state: Mapping[str, Any],
-        scratch: Array,
-    ) -> None:
-        xp = namespace(array)
-        regularize(group, array, grad, scratch)
-        total = state["sum"]
-        total += xp.multiply(grad, grad, out=scratch)
-        root = xp.sqrt(total, out=scratch)
-        root += group["eps"]
-        change = xp.divide(grad, root, out=root)
-        change *= group["lr"] / (1.0 + (state["step"] - 1.0) * group["lr_decay"])
-        array -= change
+    def rule(self, group: Mapping[str, Any], state: Mapping[str, Any]) -> AdagradRule:
+        size = group["lr"] / (1.0 + (state["step"] - 1.0) * group["lr_decay"])
+        return AdagradRule(*regularization(group), group["eps"], size)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from ..backends import namespace
-from .optimizer import Array, Optimizer
-from .rules import average, average_square, check_betas, check_not_negative, regularize
+from ..backends.updates import AdamRule
+from .optimizer import Optimizer
+from .rules import check_betas, check_not_negative, regularization
 
 __all__ = ["Adam", "AdamW"]
 
@@ -88,31 +88,18 @@ class Adam(Optimizer):
         penalty = group["weight_decay"] and not group["decoupled_weight_decay"]
         return not (group["maximize"] or penalty)
 
-    def update(
-        self,
-        group: Mapping[str, Any],
-        array: Array,
-        grad: Array,
-        state: Mapping[str, Any],
-        scratch: Array,
-    ) -> None:
-        xp = namespace(array)
-        regularize(group, array, grad, scratch)
-        beta1, beta2 = group["betas"]
-        m, v = state["exp_avg"], state["exp_avg_sq"]
-        average(m, grad, beta1, scratch)
-        average_square(v, grad, beta2, scratch)
-        if group["amsgrad"]:
-            largest = state["max_exp_avg_sq"]
-            v = xp.maximum(largest, v, out=largest)
-        # m / (sqrt(v) / c + eps) = c * m / (sqrt(v) + c * eps)
-        c = math.sqrt(1.0 - beta2 ** state["step"])
-        size = group["lr"] / (1.0 - beta1 ** state["step"])
-        root = xp.sqrt(v, out=scratch)
-        root += c * group["eps"]
-        change = xp.divide(m, root, out=root)
-        change *= size * c
-        array -= change
+    def rule(self, group: Mapping[str, Any], state: Mapping[str, Any]) -> AdamRule:
+        (beta1, beta2), step = group["betas"], state["step"]
+        c = math.sqrt(1.0 - beta2**step)
+        size = group["lr"] / (1.0 - beta1**step) * c
+        return AdamRule(
+            *regularization(group),
+            beta1,
+            beta2,
+            c * group["eps"],
+            size,
+            group["amsgrad"],
+        )
 
 
 class AdamW(Adam):

@@ -12,13 +12,16 @@ size, which the rule may write to; a single one that the rule only reads is not 
 Nothing of the parameters' size is allocated. On the CPU the blocks of a large run are
 shared out among threads, each with buffers of its own; no digit depends on that.
 
+Where the backend has a kernel for the rule, there are no blocks: one launch updates all
+parameters that have made equally many steps, from their gradients where these are.
+
 16-bit parameters and their state are stored in 16 bits and computed in float32: a block
 is widened, updated and rounded once. (PyTorch rounds after each operation.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import accumulate, chain
 from operator import is_
@@ -33,6 +36,7 @@ from ..ops import to_device
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
+    from ..backends.updates import Rule
     from .optimizer import Optimizer
 
 __all__ = ["FlatGroup", "FlatParameters"]
@@ -41,6 +45,7 @@ Array = Any  # an array of some backend
 PARAMETER = "a parameter", "its gradient"  # for errors
 BLOCK_ARRAYS = 2  # so large a part of a cache is one array of a block: measured best
 MOST_RUNS = 256  # kept for the next step
+ALIGNED = 128  # bytes: where a kernel updates parameters, each begins at a multiple
 BLOCK_BYTES = 64 << 20  # of one array, where a backend names no size of its own
 
 
@@ -75,6 +80,7 @@ class FlatParameters:
     values: the flat array.
     arrays: the flat arrays of the state by name; none before the first gradient.
     counters: numbers of each parameter (its "step"), small arrays on the host.
+    cuts: where each parameter begins in the flat arrays; and their size.
     entries: for each parameter, the dict in `optimizer.state`; None before its first
         gradient.
     """
@@ -89,15 +95,17 @@ class FlatParameters:
         self.device = self.backend.device_of(first)
         self.dtype = first.dtype
         self.shapes = [parameter.array.shape for parameter in parameters]
-        sizes = (parameter.array.size for parameter in parameters)
-        self.cuts = [0, *accumulate(sizes)]
+        self.sizes = [parameter.array.size for parameter in parameters]
+        self.follows_rule = optimizer.follows_rule
+        self.at_once = self.follows_rule and self.backend.updates_at_once(self.dtype)
+        room = ALIGNED // self.dtype.itemsize if self.at_once else 1
+        self.cuts = [0, *accumulate(-(-size // room) * room for size in self.sizes)]
         with self.backend.on(self.device):
-            self.values = self.backend.xp.concatenate(
-                [parameter.array.reshape(-1) for parameter in parameters]
-            )
-        self.views = self.split(self.values)
-        for parameter, view in zip(parameters, self.views):
-            parameter.array = view
+            self.values = self.backend.xp.zeros(self.cuts[-1], self.dtype)
+            self.views = self.split(self.values)
+            for parameter, view in zip(parameters, self.views):
+                view[...] = parameter.array
+                parameter.array = view
         self.arrays: dict[str, Array] = {}
         self.scratch: dict[tuple[str, int], Array] = {}
         dtype = float64 if get_default_dtype() == float64 else float32
@@ -112,15 +120,12 @@ class FlatParameters:
         if self.has_state:
             for i, parameter in enumerate(parameters):
                 if optimizer.state.get(parameter):
-                    self.start(optimizer, i, i + 1)
+                    self.start(optimizer, [i])
 
     def split(self, flat: Array) -> list[Array]:
         """The part of each parameter, in its shape."""
-        cuts = self.cuts
-        return [
-            flat[cuts[i] : cuts[i + 1]].reshape(shape)
-            for i, shape in enumerate(self.shapes)
-        ]
+        parts = zip(self.cuts, self.sizes, self.shapes)
+        return [flat[cut : cut + size].reshape(shape) for cut, size, shape in parts]
 
     def is_current(self, state: dict[Tensor, dict[str, Any]]) -> bool:
         """Whether parameters and state still are the views that were handed out."""
@@ -139,21 +144,22 @@ class FlatParameters:
 
     # -- state ------------------------------------------------------------------------
 
-    def start(self, optimizer: Optimizer, start: int, stop: int) -> None:
+    def start(self, optimizer: Optimizer, which: Iterable[int]) -> None:
         """Give some parameters their state: what is in `optimizer.state`, else anew."""
         if not self.arrays and self.names:
             with self.backend.on(self.device):
                 for name in self.names:
                     self.arrays[name] = self.backend.xp.zeros_like(self.values)
-        for i in range(start, stop):
+        for i in which:
             entry = optimizer.state.setdefault(self.parameters[i], {})
-            cut, shape = slice(self.cuts[i], self.cuts[i + 1]), self.shapes[i]
+            cut, shape = self.cuts[i], self.shapes[i]
+            part = slice(cut, cut + self.sizes[i])
             for name, counter in self.counters.items():
                 if name in entry:
                     counter[i] = _number(entry[name])
                 entry[name] = Tensor(counter[i, ...])
             for name, array in self.arrays.items():
-                view = array[cut].reshape(shape)
+                view = array[part].reshape(shape)
                 with self.backend.on(self.device):
                     if name in entry:
                         view[...] = self.placed(entry[name])
@@ -173,18 +179,52 @@ class FlatParameters:
     def step(
         self, optimizer: Optimizer, group: dict[str, Any], grads: list[Array | None]
     ) -> None:
-        """Update every parameter that has a gradient: `flat_gradients()`."""
+        """Update every parameter that has a gradient: `gradients()`."""
         with self.backend.on(self.device):
+            if self.at_once:
+                self.update_at_once(optimizer, group, grads)
+                return
             for start, stop in self.find_runs(grads):
                 is_first = self.entries[start] is None
                 if is_first and self.has_state:
-                    self.start(optimizer, start, stop)
+                    self.start(optimizer, range(start, stop))
                 run = self.run_of(optimizer, start, stop)
                 optimizer.advance(group, run.counters)
                 numbers = {name: float(c[0]) for name, c in run.counters.items()}
                 numbers["is_first"] = is_first
-                work = partial(self.update, optimizer, group, grads, run, numbers)
-                for_each(work, len(run.parts), len(run.parts))
+                rule = optimizer.rule(group, numbers) if self.follows_rule else None
+                given = optimizer, group, grads, run, numbers, rule
+                if len(run.parts) == 1:
+                    self.update(*given, 0)
+                else:
+                    work = partial(self.update, *given)
+                    for_each(work, len(run.parts), len(run.parts))
+
+    def update_at_once(
+        self, optimizer: Optimizer, group: dict[str, Any], grads: list[Array | None]
+    ) -> None:
+        """Update by the backend's kernel, wherever in the array the parameters lie."""
+        alike: dict[Any, list[int]] = {}
+        for i, (mark, grad) in enumerate(zip(self.marks(grads), grads)):
+            if grad is not None:
+                alike.setdefault(mark, []).append(i)
+        for which in alike.values():
+            is_first = self.entries[which[0]] is None
+            if is_first and self.has_state:
+                self.start(optimizer, which)
+            counters = {name: c[which] for name, c in self.counters.items()}
+            optimizer.advance(group, counters)
+            for name, counter in counters.items():
+                self.counters[name][which] = counter
+            numbers = {name: float(c[0]) for name, c in counters.items()}
+            numbers["is_first"] = is_first
+            self.backend.update_at_once(
+                optimizer.rule(group, numbers),
+                self.values,
+                self.arrays,
+                [self.cuts[i] for i in which],
+                [grads[i] for i in which],
+            )
 
     def update(
         self,
@@ -193,14 +233,18 @@ class FlatParameters:
         grads: list[Array | None],
         run: _Run,
         numbers: dict[str, Any],
+        rule: Rule | None,
         worker: int,
     ) -> None:
         """Update the blocks of one worker."""
-        as_they_are = optimizer.leaves_gradient(group)
+        xp, as_they_are = self.backend.xp, optimizer.leaves_gradient(group)
         for block in run.parts[worker]:
-            grad = block.gather(self.backend.xp, grads, as_they_are)
-            block.state.update(numbers)
-            optimizer.update(group, block.array, grad, block.state, block.scratch)
+            grad = block.gather(xp, grads, as_they_are)
+            if rule is None:
+                block.state.update(numbers)
+                optimizer.update(group, block.array, grad, block.state, block.scratch)
+            else:
+                rule.apply(xp, block.array, grad, block.state, block.scratch)
             block.round()
 
     def run_of(self, optimizer: Optimizer, start: int, stop: int) -> _Run:
@@ -214,8 +258,9 @@ class FlatParameters:
             run = self.runs[start, stop, workers] = _Run(self, start, stop, workers)
         return run
 
-    def flat_gradients(self) -> list[Array | None]:
-        """Each parameter's gradient along one axis; None where it has none."""
+    def gradients(self) -> list[Array | None]:
+        """Each parameter's gradient, None where it has none; along one axis, unless
+        all are updated at once."""
         found: list[Array | None] = []
         kind = type(self.values)
         for parameter, shape in zip(self.parameters, self.shapes):
@@ -231,7 +276,7 @@ class FlatParameters:
                         f"step: a parameter of shape {shape} has a gradient of shape "
                         f"{array.shape}; mend: set .grad to a tensor of its shape"
                     )
-                found.append(array.reshape(-1))
+                found.append(array if self.at_once else array.reshape(-1))
         return found
 
     def find_runs(self, grads: Sequence[Array | None]) -> list[tuple[int, int]]:
@@ -240,8 +285,7 @@ class FlatParameters:
         They have a gradient, have all been updated before or none of them has, and
         their counters agree.
         """
-        counters = [counter.tolist() for counter in self.counters.values()]
-        marks = list(zip(map(_is_none, self.entries), map(_is_none, grads), *counters))
+        marks = self.marks(grads)
         count = len(marks)
         if marks.count(marks[0]) == count:  # as it mostly is
             return [] if marks[0][1] else [(0, count)]
@@ -252,6 +296,12 @@ class FlatParameters:
                     runs.append((start, stop))
                 start = stop
         return runs
+
+    def marks(self, grads: Sequence[Array | None]) -> list[tuple]:
+        """What parameters that are updated together have in common: whether it is the
+        first time, whether there is a gradient, and the counters."""
+        counters = [counter.tolist() for counter in self.counters.values()]
+        return list(zip(map(_is_none, self.entries), map(_is_none, grads), *counters))
 
     def buffer(self, name: str, worker: int, size: int, dtype: Any) -> Array:
         """The beginning of a buffer that all blocks of a worker share."""

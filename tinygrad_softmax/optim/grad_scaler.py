@@ -142,7 +142,6 @@ class GradScaler:
                 "GradScaler.unscale_ was called after step(); mend: before it"
             )
         inverse = _float32(1.0 / self._scale)
-        finite: dict[str, Any] = {}
         grads = [
             parameter.grad
             for group in optimizer.param_groups
@@ -155,9 +154,10 @@ class GradScaler:
                 "already; mend: keep parameters in float32, and compute in float16 "
                 "under autocast"
             )
+        alike: dict[str, list[Any]] = {}
         for grad in grads:
-            _unscale(grad, inverse, finite)
-        progress.finite = list(finite.values())
+            alike.setdefault(grad.device, []).append(grad.array)
+        progress.finite = [_unscale(arrays, inverse) for arrays in alike.values()]
         progress.stage = UNSCALED
 
     def step(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
@@ -325,15 +325,10 @@ class _Progress:
         return all(self.finite)
 
 
-def _unscale(grad: Tensor, inverse: float, finite: dict[str, Any]) -> None:
-    """Scale one gradient, and add to what is known of its device's gradients."""
-    array = grad.array
-    xp, device = backend_of(array).xp, grad.device
-    with there(array), np.errstate(invalid="ignore", over="ignore"):
-        here = xp.isfinite(array).all()
-        before = finite.get(device)
-        finite[device] = here if before is None else xp.logical_and(before, here)
-        array *= inverse
+def _unscale(arrays: list[Any], inverse: float) -> Any:
+    """Scale the gradients of one device; whether all of them were finite."""
+    with there(arrays[0]):
+        return backend_of(arrays[0]).unscale(arrays, inverse)
 
 
 def _float32(value: float) -> float:

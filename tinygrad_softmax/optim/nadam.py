@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from ..backends import namespace
+from ..backends.updates import NAdamRule
 from .optimizer import Array, Optimizer
-from .rules import average, average_square, check_betas, check_not_negative, regularize
+from .rules import check_betas, check_not_negative, regularization
 
 __all__ = ["NAdam"]
 
@@ -92,28 +92,19 @@ class NAdam(Optimizer):
         super().advance(group, counters)
         counters["mu_product"] *= _mu(group, float(counters["step"][0]))
 
-    def update(
-        self,
-        group: Mapping[str, Any],
-        array: Array,
-        grad: Array,
-        state: Mapping[str, Any],
-        scratch: Array,
-    ) -> None:
-        xp = namespace(array)
-        regularize(group, array, grad, scratch)
-        lr, (_, beta2), step = group["lr"], group["betas"], state["step"]
-        m, v, mu_product = state["exp_avg"], state["exp_avg_sq"], state["mu_product"]
+    def rule(self, group: Mapping[str, Any], state: Mapping[str, Any]) -> NAdamRule:
+        lr, (beta1, beta2), step = group["lr"], group["betas"], state["step"]
         mu, mu_next = _mu(group, step), _mu(group, step + 1)
-        average(m, grad, group["betas"][0], scratch)
-        average_square(v, grad, beta2, scratch)
-        grad *= lr * (1.0 - mu) / (1.0 - mu_product)
-        grad += xp.multiply(m, lr * mu_next / (1.0 - mu_product * mu_next), out=scratch)
-        root = xp.divide(v, 1.0 - beta2**step, out=scratch)
-        xp.sqrt(root, out=root)
-        root += group["eps"]
-        grad /= root
-        array -= grad
+        product = state["mu_product"]
+        return NAdamRule(
+            *regularization(group),
+            beta1,
+            beta2,
+            group["eps"],
+            of_grad=lr * (1.0 - mu) / (1.0 - product),
+            of_mean=lr * mu_next / (1.0 - product * mu_next),
+            correction=1.0 - beta2**step,
+        )
 
 
 def _mu(group: Mapping[str, Any], step: float) -> float:

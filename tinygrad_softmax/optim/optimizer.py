@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from ..autograd import enable_grad
+from ..backends import namespace
+from ..backends.updates import Rule
 from ..tensor import Tensor
 from .flat import Array, FlatGroup
 from .loading import check_state_dict, loaded_groups
@@ -140,6 +142,15 @@ class Optimizer:
                 "is_first", whether these parameters have not been updated before.
             scratch: of that shape, for what the rule computes on the way.
         """
+        rule = self.rule(group, state)
+        rule.apply(namespace(array), array, grad, state, scratch)
+
+    def rule(self, group: Mapping[str, Any], state: Mapping[str, Any]) -> Rule:
+        """The next step as a rule that backends have kernels for.
+
+        An optimizer defines either this or `update`. Of `state` it is given the
+        counters and "is_first".
+        """
         raise NotImplementedError(
             f"{type(self).__name__} defines no update and no step"
         )
@@ -236,7 +247,7 @@ class Optimizer:
         updates = []  # all gradients are checked before anything is changed
         for group, flat_group in zip(self.param_groups, self._laid_out()):
             for flat in flat_group.flats:
-                grads = flat.flat_gradients()
+                grads = flat.gradients()
                 updates.append((group, flat, grads))
         for group, flat, grads in updates:
             flat.step(self, group, grads)
@@ -245,7 +256,13 @@ class Optimizer:
     @property
     def has_rule(self) -> bool:
         """Whether it is `update` that defines it, rather than a `step` of its own."""
-        return type(self).update is not Optimizer.update
+        return self.follows_rule or type(self).update is not Optimizer.update
+
+    @property
+    def follows_rule(self) -> bool:
+        """Whether it is `rule` that says what `update` does."""
+        kind = type(self)
+        return kind.update is Optimizer.update and kind.rule is not Optimizer.rule
 
     def arrays_of(self, group: Mapping[str, Any]) -> list[str]:
         """The names of the arrays that are kept for each parameter of a group."""
@@ -317,7 +334,7 @@ class Optimizer:
         """Give every parameter its state now, rather than at its first gradient."""
         for flat_group in self._laid_out():
             for flat in flat_group.flats:
-                flat.start(self, 0, len(flat.parameters))
+                flat.start(self, range(len(flat.parameters)))
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: each for key, each in vars(self).items() if key != "_flat_groups"}

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from ..backends import namespace
-from .optimizer import Array, Optimizer
-from .rules import average, average_square, check_betas, check_not_negative, regularize
+from ..backends.updates import RAdamRule
+from .optimizer import Optimizer
+from .rules import check_betas, check_not_negative, regularization
 
 __all__ = ["RAdam"]
 
@@ -79,25 +79,13 @@ class RAdam(Optimizer):
         check_not_negative("RAdam", options, "lr", "eps", "weight_decay")
         check_betas("RAdam", options["betas"])
 
-    def update(
-        self,
-        group: Mapping[str, Any],
-        array: Array,
-        grad: Array,
-        state: Mapping[str, Any],
-        scratch: Array,
-    ) -> None:
-        xp = namespace(array)
-        regularize(group, array, grad, scratch)
+    def rule(self, group: Mapping[str, Any], state: Mapping[str, Any]) -> RAdamRule:
         (beta1, beta2), step = group["betas"], state["step"]
-        m, v = state["exp_avg"], state["exp_avg_sq"]
-        average(m, grad, beta1, scratch)
-        average_square(v, grad, beta2, scratch)
         size = group["lr"] / (1.0 - beta1**step)
         correction = 1.0 - beta2**step
         limit = 2.0 / (1.0 - beta2) - 1.0
         length = limit - 2.0 * step * beta2**step / correction
-        if length > 5.0:
+        if rectified := length > 5.0:
             size *= math.sqrt(
                 (length - 4.0)
                 * (length - 2.0)
@@ -105,10 +93,6 @@ class RAdam(Optimizer):
                 / ((limit - 4.0) * (limit - 2.0) * length)
                 * correction
             )
-            root = xp.sqrt(v, out=scratch)
-            root += group["eps"]
-            change = xp.divide(m, root, out=root)
-            change *= size
-        else:
-            change = xp.multiply(m, size, out=scratch)
-        array -= change
+        return RAdamRule(
+            *regularization(group), beta1, beta2, group["eps"], size, rectified
+        )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from ..backends import namespace
-from .optimizer import Array, Optimizer
-from .rules import average, average_square, check_not_negative, regularize
+from ..backends.updates import RMSpropRule
+from .optimizer import Optimizer
+from .rules import check_not_negative, regularization
 
 __all__ = ["RMSprop"]
 
@@ -83,32 +83,12 @@ class RMSprop(Optimizer):
         positive = "lr", "alpha", "eps", "weight_decay", "momentum"
         check_not_negative("RMSprop", options, *positive)
 
-    def update(
-        self,
-        group: Mapping[str, Any],
-        array: Array,
-        grad: Array,
-        state: Mapping[str, Any],
-        scratch: Array,
-    ) -> None:
-        xp = namespace(array)
-        regularize(group, array, grad, scratch)
-        alpha, momentum = group["alpha"], group["momentum"]
-        mean_square = state["square_avg"]
-        average_square(mean_square, grad, alpha, scratch)
-        if group["centered"]:
-            mean = state["grad_avg"]
-            average(mean, grad, alpha, scratch)
-            root = xp.multiply(mean, mean, out=scratch)
-            xp.subtract(mean_square, root, out=root)
-            xp.sqrt(root, out=root)
-        else:
-            root = xp.sqrt(mean_square, out=scratch)
-        root += group["eps"]
-        change = xp.divide(grad, root, out=grad)
-        if momentum:
-            velocity = state["momentum_buffer"]
-            velocity *= momentum
-            velocity += change
-            change = velocity
-        array -= xp.multiply(change, group["lr"], out=scratch)
+    def rule(self, group: Mapping[str, Any], state: Mapping[str, Any]) -> RMSpropRule:
+        return RMSpropRule(
+            *regularization(group),
+            group["lr"],
+            group["alpha"],
+            group["eps"],
+            group["momentum"],
+            group["centered"],
+        )

@@ -5,51 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..backends import is_number, namespace
+from ..backends import is_number
 
-__all__ = [
-    "average",
-    "average_square",
-    "check_betas",
-    "check_not_negative",
-    "regularize",
-]
-
-Array = Any  # an array of some backend
+__all__ = ["check_betas", "check_not_negative", "regularization"]
 
 
-def regularize(
-    group: Mapping[str, Any], array: Array, grad: Array, scratch: Array
-) -> None:
-    """Turn `grad` into the gradient of what is minimised, in place.
+def regularization(group: Mapping[str, Any]) -> tuple[bool, float, float]:
+    """(maximize, weight_decay, shrink) of a group, which every rule begins with.
 
-    That is minus the gradient for `maximize`, plus the L2 penalty's, weight_decay * p,
-    or with `decoupled_weight_decay` without it: then p shrinks by lr * weight_decay
-    (I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019).
+    weight_decay is of the L2 penalty. With `decoupled_weight_decay` there is none, and
+    p shrinks instead, by lr * weight_decay (I. Loshchilov and F. Hutter, "Decoupled
+    Weight Decay Regularization", ICLR 2019).
     """
-    xp = namespace(array)
-    if group["maximize"]:
-        xp.negative(grad, out=grad)
     weight_decay = group["weight_decay"]
-    if weight_decay:
-        if group.get("decoupled_weight_decay"):
-            array *= 1.0 - group["lr"] * weight_decay
-        else:
-            grad += xp.multiply(array, weight_decay, out=scratch)
-
-
-def average(mean: Array, values: Array, decay: float, scratch: Array) -> None:
-    """mean = decay * mean + (1 - decay) * values, in place."""
-    mean *= decay
-    mean += namespace(mean).multiply(values, 1.0 - decay, out=scratch)
-
-
-def average_square(mean: Array, values: Array, decay: float, scratch: Array) -> None:
-    """mean = decay * mean + (1 - decay) * values^2, in place."""
-    square = namespace(mean).multiply(values, values, out=scratch)
-    square *= 1.0 - decay
-    mean *= decay
-    mean += square
+    if weight_decay and group.get("decoupled_weight_decay"):
+        return group["maximize"], 0.0, 1.0 - group["lr"] * weight_decay
+    return group["maximize"], weight_decay, 1.0
 
 
 def check_not_negative(optimizer: str, options: Mapping[str, Any], *names: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from ..backends import namespace
+from ..backends.updates import SGDRule
 from .optimizer import Array, Optimizer
-from .rules import check_not_negative, regularize
+from .rules import check_not_negative, regularization
 
 __all__ = ["SGD"]
 
@@ -82,26 +82,12 @@ class SGD(Optimizer):
     def leaves_gradient(self, group: Mapping[str, Any]) -> bool:
         return not (group["maximize"] or group["weight_decay"] or group["nesterov"])
 
-    def update(
-        self,
-        group: Mapping[str, Any],
-        array: Array,
-        grad: Array,
-        state: Mapping[str, Any],
-        scratch: Array,
-    ) -> None:
-        xp = namespace(array)
-        regularize(group, array, grad, scratch)
-        momentum = group["momentum"]
-        if momentum:
-            velocity = state["momentum_buffer"]
-            if state["is_first"]:
-                velocity[...] = grad
-            else:
-                velocity *= momentum
-                velocity += xp.multiply(grad, 1.0 - group["dampening"], out=scratch)
-            if group["nesterov"]:
-                grad += xp.multiply(velocity, momentum, out=scratch)
-            else:
-                grad = velocity
-        array -= xp.multiply(grad, group["lr"], out=scratch)
+    def rule(self, group: Mapping[str, Any], state: Mapping[str, Any]) -> SGDRule:
+        return SGDRule(
+            *regularization(group),
+            group["lr"],
+            group["momentum"],
+            group["dampening"],
+            group["nesterov"],
+            state["is_first"],
+        )

@@ -5,6 +5,8 @@ They hold for any size, past 2^31 elements too, and are tested without a GPU.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from math import isqrt
 from typing import NamedTuple
 
@@ -15,6 +17,9 @@ MOST_ROWS = 65535  # of its second axis
 STATIC = 2048  # bytes of shared memory left for what kernels declare themselves
 SHORTEST_CHUNK = 16
 ACCESS = 16  # bytes of the widest load and store
+MOST_ARRAYS = 160  # of a launch over many arrays, as in arrays.cuh
+CHUNK_THREADS = 256  # of its blocks
+CHUNK = 4096  # elements of a chunk
 
 
 class Launch(NamedTuple):
@@ -163,6 +168,20 @@ def channels_by_columns(n: int, columns: int, vector: int) -> Columns:
     return Columns((tiles, -(-n // rows)), (lanes, together), rows)
 
 
+def array_chunks(
+    sizes: Sequence[int], most: int = CHUNK
+) -> tuple[list[int], list[int]]:
+    """How arrays of these sizes, one or more, are cut in one launch: the chunks, of at
+    most so many elements, of each and all before it; and the size of each one's last.
+
+    >>> array_chunks([5, 0, 8], 4)
+    ([2, 2, 4], [1, 0, 4])
+    """
+    counts = [-(-size // most) for size in sizes]
+    rest = [size - max(0, count - 1) * most for size, count in zip(sizes, counts)]
+    return list(accumulate(counts)), rest
+
+
 def flat(n: int, per_thread: int, threads: int = 256) -> Launch:
     """How a kernel over n elements is launched: blocks of threads that each do
     `per_thread` elements, and go on by the size of the grid if that is too few.
@@ -199,6 +218,21 @@ def chunk(n: int, packs: int) -> int:
     """
     largest = min(n * packs >> 16, isqrt(n))
     return max(SHORTEST_CHUNK, 1 << max(0, largest.bit_length() - 1))
+
+
+def spread(n: int, multiprocessors: int) -> Launch:
+    """How a kernel with a long task for each of n threads is launched: in blocks small
+    enough that every multiprocessor gets two, if threads are enough for that.
+
+    >>> spread(1_000_000, 132)
+    Launch(grid=(3907,), block=(256,), held=0)
+    >>> spread(8192, 132)
+    Launch(grid=(256,), block=(32,), held=0)
+    """
+    threads = 256
+    while threads > 32 and n <= threads * 2 * multiprocessors:
+        threads //= 2
+    return flat(n, 1, threads)
 
 
 def is_wide(columns: int, itemsize: int, *pointers: int) -> bool:
