@@ -17,7 +17,9 @@ import numpy as np
 
 from . import special
 from .attention import AttentionKernels
+from .biased import BiasKernels
 from .convolutions import ConvolutionKernels
+from .dropouts import DropoutKernels
 from .dtypes import is_half, working_dtype
 from .gelus import gelu
 from .norms import ChannelKernels, NormKernels
@@ -26,7 +28,14 @@ from .targets import LabelError, Targets, label_error
 Array = Any  # an array of some backend: numpy.ndarray, cupy.ndarray, ...
 
 
-class Backend(ConvolutionKernels, NormKernels, ChannelKernels, AttentionKernels):
+class Backend(
+    ConvolutionKernels,
+    NormKernels,
+    ChannelKernels,
+    AttentionKernels,
+    BiasKernels,
+    DropoutKernels,
+):
     """Where arrays live, and the loops worth doing by hand.
 
     Subclass it, set `name` (the device string) and `xp` (a namespace with NumPy's
@@ -236,9 +245,20 @@ class Backend(ConvolutionKernels, NormKernels, ChannelKernels, AttentionKernels)
         """The larger of x and 0, element by element."""
         return self.xp.maximum(x, 0)
 
+    def relu_grad(self, g: Array, out: Array) -> Array:
+        """The gradient of relu's input, from its output's and its output."""
+        return self.where(out > 0, g, 0.0)
+
     def gelu(self, x: Array, approximate: str, with_grad: bool) -> tuple[Array, Any]:
-        """x times the normal distribution function of x, and its slope or None."""
+        """x times the normal distribution function of x, and its slope.
+
+        None for the slope without `with_grad`, and where `gelu_grad` is called instead.
+        """
         return gelu(self, x, approximate, with_grad)
+
+    def gelu_grad(self, g: Array, x: Array, approximate: str) -> Array:
+        """The gradient of gelu's input, from its output's and its input."""
+        return (g * gelu(self, x, approximate, True)[1]).astype(x.dtype, copy=False)
 
     # -- kernels: softmax --------------------------------------------------------
     #

@@ -21,6 +21,8 @@ import numpy as np
 
 from .base import Array
 from .cuda.kernels import Kernels
+from .cupy_activations import CupyActivations
+from .cupy_dropout import CupyDropout
 from .cupy_softmax import SoftmaxKernels
 from .dtypes import float32, int32, int64, is_floating, is_half
 from .targets import LabelError, label_error
@@ -29,7 +31,7 @@ CUPY_NEEDED = 14  # NumPy 2's promotion, and bfloat16
 NO_DRIVER, NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, cudaErrorNoDevice
 
 
-class CupyBackend(SoftmaxKernels):
+class CupyBackend(CupyActivations, CupyDropout, SoftmaxKernels):
     """Arrays in the memory of CUDA devices, computed by CuPy.
 
     cupy: the module. cupyx: its companion; by default imported when first needed.

@@ -11,6 +11,10 @@ BLOCK = 128  # threads of a block where a row needs no more
 WIDEST = 512  # threads that a block over rows may have: MOST_THREADS of common.cuh
 MOST_BLOCKS = 2**31 - 1  # of a grid's first axis
 ACCESS = 16  # bytes of the widest load and store
+FLAT_THREADS, BATCH = 128, 2  # of flat.cuh
+TILE, DEEP = 64, 8  # of bias_activations.cu
+WARP = 32  # threads
+MOST_ACROSS = 65535  # blocks of a grid's second axis
 
 
 class Launch(NamedTuple):
@@ -60,6 +64,35 @@ def flat(n: int, per_thread: int, threads: int = 256) -> Launch:
     """
     blocks = -(-n // (per_thread * threads))
     return Launch((max(1, min(blocks, MOST_BLOCKS)),), (threads,), 0)
+
+
+def vector(itemsize: int, wide: bool) -> int:
+    """Elements of one access: VECTOR of common.cuh.
+
+    >>> vector(2, True), vector(2, False)
+    (8, 1)
+    """
+    return ACCESS // itemsize if wide else 1
+
+
+def elements(n: int, vector: int) -> Launch:
+    """How a kernel of flat.cuh over n elements is launched, `vector` at a time.
+
+    >>> elements(10_000, 4)
+    Launch(grid=(10,), block=(128,), held=0)
+    """
+    return flat(n, vector * BATCH, FLAT_THREADS)
+
+
+def tiles(n: int, columns: int, vector: int) -> Launch:
+    """How a kernel over tiles of (n, columns) is launched, `vector` columns at a time:
+    a grid of (TILE rows, 32 packs of columns).
+
+    >>> tiles(1000, 3072, 4)
+    Launch(grid=(16, 24), block=(32, 8), held=0)
+    """
+    across = min(-(-columns // (WARP * vector)), MOST_ACROSS)
+    return Launch((-(-n // TILE), across), (WARP, DEEP), 0)
 
 
 def is_wide(columns: int, itemsize: int, *pointers: int) -> bool:

@@ -32,6 +32,7 @@ _KERNEL = re.compile(
     r'extern\s+"C"\s+__global__\s+void\s+'
     r"(?:__launch_bounds__\((\w+)[^)]*\)\s*)?(\w+)\("
 )
+_INCLUDE = re.compile(r'#include "(\w+\.cuh)"')
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ def product(**values: tuple[int, ...]) -> tuple[dict[str, int], ...]:
     return tuple(sets)
 
 
+BIASED = frozenset(
+    {"relu", "gelu", "gelu_tanh", "relu_grad", "gelu_grad", "gelu_tanh_grad"}
+)
+ACTIVATIONS = BIASED - {"relu"} | {"sigmoid", "softplus", "silu", "tanh_grad"}
+ACTIVATIONS |= {"sigmoid_grad", "softplus_grad", "silu_grad"}
 SOURCES = {
     source.file: source
     for source in (
@@ -84,6 +90,24 @@ SOURCES = {
             wide_loads=frozenset({"softmax_vjp", "log_softmax_vjp"}),
             wide_stores=frozenset({"softmax_vjp", "log_softmax_vjp"}),
         ),
+        Source(
+            "activations.cu",
+            macros=product(WIDE=(0, 1)),
+            wide_loads=ACTIVATIONS,
+            wide_stores=ACTIVATIONS,
+        ),
+        Source(
+            "bias_activations.cu",
+            macros=product(WIDE=(0, 1)),
+            wide_loads=BIASED,
+            wide_stores=BIASED,
+        ),
+        Source(
+            "dropout.cu",
+            macros=product(WIDE=(0, 1)),
+            wide_loads=frozenset({"dropout", "dropout_channels"}),
+            wide_stores=frozenset({"dropout", "dropout_channels"}),
+        ),
     )
 }
 
@@ -99,12 +123,23 @@ def read(file: str) -> str:
 
 
 def code(file: str) -> str:
-    """common.cuh and a source in one text; errors name the file and its line.
+    """common.cuh, a source and what it includes in one text; errors name the file and
+    its line.
 
     Without a source, only the former: what a test puts its own kernels behind.
     """
     names = ("common.cuh", file) if file else ("common.cuh",)
-    return "\n".join(f'#line 1 "{name}"\n{read(name)}' for name in names)
+    return "".join(map(_expanded, names))
+
+
+def _expanded(file: str) -> str:
+    lines = [f'#line 1 "{file}"']
+    for number, line in enumerate(read(file).splitlines(), 1):
+        included = _INCLUDE.fullmatch(line)
+        if included:
+            line = f'{_expanded(included[1])}#line {number + 1} "{file}"'
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def functions(source: str) -> dict[str, str]:

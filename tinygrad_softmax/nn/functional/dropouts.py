@@ -14,8 +14,8 @@ import math
 from typing import Any
 
 from ... import ops
+from ...autograd import is_grad_enabled, primitive
 from ...backends import Generator, backend_of, namespace, there
-from ...backends.dtypes import float32
 from ...backends.random import default_generator
 from ...ops.cross_entropy_checks import check_floating
 
@@ -108,7 +108,9 @@ def alpha_dropout(
         return input
     if p == 1:
         return ops.where(False, input, 0.0)
-    kept = _kept(input, p, generator, tuple(input.shape))
+    array = getattr(input, "array", input)
+    with there(array):
+        kept = backend_of(array).kept(array.shape, p, _source(generator).draw())
     a = 1.0 / math.sqrt((1.0 - p) * (1.0 + p * _SELU_FLOOR**2))
     shift = -a * p * _SELU_FLOOR
     one = input.dtype.type
@@ -131,11 +133,28 @@ def _dropped(
         return input
     if p == 1:
         return ops.where(False, input, 0.0)
-    kept = _kept(input, p, generator, shape)
-    one = input.dtype.type
-    with there(kept):
-        mask = kept * one(1.0 / (1.0 - p))  # (`where` would have to branch)
-    return ops.multiply(input, mask)
+    with_grad = is_grad_enabled() and getattr(input, "node", None) is not None
+    draw = _source(generator).draw()
+    return _dropout(input, p=p, draw=draw, shape=shape, with_grad=with_grad)
+
+
+# Linear in its input: the gradient is the same draw's dropout of the gradient. A backend
+# may keep its mask instead of drawing it again.
+@primitive(name="dropout", residuals=("mask",))
+def _dropout(input, *, p, draw, shape, with_grad):
+    return backend_of(input).dropout(input, p, draw, shape, with_grad)
+
+
+@_dropout.vjp("input")
+def _(g, p, draw, shape):
+    return _dropout(g, p=p, draw=draw, shape=shape, with_grad=is_grad_enabled())
+
+
+@_dropout.fused("input")
+def _(g, mask, p, draw, shape):
+    if mask is None:
+        return _dropout(g, p=p, draw=draw, shape=shape, with_grad=False)
+    return g * mask
 
 
 def _drops(name: str, input: Any, p: float, training: bool) -> bool:
@@ -146,12 +165,8 @@ def _drops(name: str, input: Any, p: float, training: bool) -> bool:
     return bool(training and p and input.size)
 
 
-def _kept(input: Any, p: float, generator: Generator | None, shape: tuple) -> Any:
-    """A mask that is True with probability 1 - p, from one draw."""
-    array = getattr(input, "array", input)
-    with there(array):
-        native = (generator or default_generator).next(backend_of(array))
-        return native.random(shape, dtype=float32) >= p
+def _source(generator: Generator | None) -> Generator:
+    return generator or default_generator
 
 
 def _channels(name: str, input: Any, axes: tuple[int, ...]) -> tuple[int, ...]:

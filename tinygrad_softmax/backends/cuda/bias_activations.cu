@@ -1,0 +1,187 @@
+// out = f(x + bias) over rows (n, C), and from the gradient g of the output dx = g f'(x +
+// bias) and the sums of its columns, which are the bias's gradient. Each element is read
+// once; what x + bias was is not kept.
+//
+// A block (32, DEEP) does a tile, TILE rows of 32 packs of columns: each thread keeps its
+// pack of the bias, and the sums of its columns. Those of a tile are added in a fixed
+// order, and so are those of all tiles, by sum_tiles.
+
+#include "activations.cuh"
+
+constexpr int TILE = 64;        // rows of a block: geometry.TILE
+constexpr int DEEP = 8;         // threads of a block that share its columns
+constexpr int TILE_THREADS = 32 * DEEP;
+constexpr int AT_ONCE = 4;      // rows that a thread reads before it computes
+
+// f(row of the tile's first, column, whether there is such a column), all threads alike.
+template <class F>
+__device__ __forceinline__ void each_tile(long long columns, F f) {
+    const long long of_block = 32 * VECTOR;
+    for (long long start = blockIdx.y * of_block; start < columns;
+         start += gridDim.y * of_block) {
+        const long long column = start + (int)threadIdx.x * VECTOR;
+        f((long long)blockIdx.x * TILE, column, column < columns);
+    }
+}
+
+// f(row, k) for this thread's rows of a tile, AT_ONCE of them read by `read(row, k)` before.
+template <class Read, class F>
+__device__ __forceinline__ void each_row_of_tile(long long first, long long n, Read read,
+                                                 F f) {
+#pragma unroll 1
+    for (int batch = 0; batch < TILE; batch += DEEP * AT_ONCE) {
+        const long long row = first + batch + threadIdx.y;
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++) {
+            if (row + k * DEEP < n) read(row + k * DEEP, k);
+        }
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++) {
+            if (row + k * DEEP < n) f(row + k * DEEP, k);
+        }
+    }
+}
+
+struct Values {
+    W at[VECTOR];
+
+    __device__ __forceinline__ explicit Values(const Pack<T, VECTOR>& pack) {
+#pragma unroll
+        for (int i = 0; i < VECTOR; i++) at[i] = widen(pack.at[i]);
+    }
+};
+
+template <class F>
+__device__ __forceinline__ void biased(const T* x, const T* bias, T* out, long long n,
+                                       long long columns, F f) {
+    each_tile(columns, [&](long long first, long long column, bool exists) {
+        if (!exists) return;
+        const Values added(load<VECTOR>(bias + column));
+        Pack<T, VECTOR> packs[AT_ONCE];
+        each_row_of_tile(
+            first, n,
+            [&](long long row, int k) { packs[k] = load<VECTOR>(x + row * columns + column); },
+            [&](long long row, int k) {
+                Pack<T, VECTOR> result;
+#pragma unroll
+                for (int i = 0; i < VECTOR; i++) {
+                    result.at[i] = narrow<T>(f((W)widen(packs[k].at[i]) + added.at[i]));
+                }
+                store<VECTOR>(out + row * columns + column, result);
+            });
+    });
+}
+
+// The slope is f(x + bias), or f(x) without a bias. sums: (tiles, C), or null where
+// nobody wants the bias's gradient.
+template <class F>
+__device__ __forceinline__ void biased_grad(const T* g, const T* x, const T* bias, T* dx,
+                                            W* sums, long long n, long long columns, F f) {
+    __shared__ W of_tile[DEEP][32 * VECTOR];
+    each_tile(columns, [&](long long first, long long column, bool exists) {
+        W mine[VECTOR] = {};
+        if (exists) {
+            const Values added(bias ? load<VECTOR>(bias + column) : Pack<T, VECTOR>{});
+            Pack<T, VECTOR> packs_g[AT_ONCE], packs_x[AT_ONCE];
+            each_row_of_tile(
+                first, n,
+                [&](long long row, int k) {
+                    packs_g[k] = load<VECTOR>(g + row * columns + column);
+                    packs_x[k] = load<VECTOR>(x + row * columns + column);
+                },
+                [&](long long row, int k) {
+                    Pack<T, VECTOR> result;
+#pragma unroll
+                    for (int i = 0; i < VECTOR; i++) {
+                        const W at = (W)widen(packs_x[k].at[i]) + added.at[i];
+                        const W d = (W)widen(packs_g[k].at[i]) * f(at);
+                        mine[i] += d;
+                        result.at[i] = narrow<T>(d);
+                    }
+                    store<VECTOR>(dx + row * columns + column, result);
+                });
+        }
+        if (!sums) return;
+#pragma unroll
+        for (int i = 0; i < VECTOR; i++) {
+            of_tile[threadIdx.y][threadIdx.x * VECTOR + i] = mine[i];
+        }
+        __syncthreads();
+        if (threadIdx.y == 0 && exists) {
+#pragma unroll
+            for (int i = 0; i < VECTOR; i++) {
+                W sum = W(0);
+#pragma unroll
+                for (int k = 0; k < DEEP; k++) sum += of_tile[k][threadIdx.x * VECTOR + i];
+                sums[(long long)blockIdx.x * columns + column + i] = sum;
+            }
+        }
+        __syncthreads();  // of_tile may be written to again
+    });
+}
+
+// -- x + bias ---------------------------------------------------------------------------
+
+extern "C" __global__ void __launch_bounds__(TILE_THREADS)
+    relu(const T* x, const T* __restrict__ bias, T* out, long long n, long long columns) {
+    biased(x, bias, out, n, columns, [](W v) { return relu_of(v); });
+}
+
+extern "C" __global__ void __launch_bounds__(TILE_THREADS)
+    gelu(const T* x, const T* __restrict__ bias, T* out, long long n, long long columns) {
+    biased(x, bias, out, n, columns, [](W v) { return v * Normal(v).cdf; });
+}
+
+extern "C" __global__ void __launch_bounds__(TILE_THREADS)
+    gelu_tanh(const T* x, const T* __restrict__ bias, T* out, long long n,
+              long long columns) {
+    biased(x, bias, out, n, columns, [](W v) { return v * Tanh(v).cdf; });
+}
+
+extern "C" __global__ void __launch_bounds__(TILE_THREADS)
+    relu_grad(const T* __restrict__ g, const T* __restrict__ x,  // or what relu gave
+              const T* __restrict__ bias, T* __restrict__ dx, W* __restrict__ sums,
+              long long n, long long columns) {
+    biased_grad(g, x, bias, dx, sums, n, columns,
+                [](W v) { return v > W(0) ? W(1) : W(0); });
+}
+
+extern "C" __global__ void __launch_bounds__(TILE_THREADS)
+    gelu_grad(const T* __restrict__ g, const T* __restrict__ x,
+              const T* __restrict__ bias, T* __restrict__ dx, W* __restrict__ sums,
+              long long n, long long columns) {
+    biased_grad(g, x, bias, dx, sums, n, columns, [](W v) {
+        const Normal f(v);
+        return f.cdf + f.lever;
+    });
+}
+
+extern "C" __global__ void __launch_bounds__(TILE_THREADS)
+    gelu_tanh_grad(const T* __restrict__ g, const T* __restrict__ x,
+                   const T* __restrict__ bias, T* __restrict__ dx, W* __restrict__ sums,
+                   long long n, long long columns) {
+    biased_grad(g, x, bias, dx, sums, n, columns, [](W v) {
+        const Tanh f(v);
+        return f.cdf + f.lever;
+    });
+}
+
+// The sums of all tiles: a block (32, DEEP) does 32 columns.
+extern "C" __global__ void __launch_bounds__(TILE_THREADS)
+    sum_tiles(const W* __restrict__ sums, T* __restrict__ out, long long tiles,
+              long long columns) {
+    __shared__ W of_threads[DEEP][32];
+    const long long column = (long long)blockIdx.x * 32 + threadIdx.x;
+    W sum = W(0);
+    if (column < columns) {
+#pragma unroll 4
+        for (long long tile = threadIdx.y; tile < tiles; tile += DEEP) {
+            sum += sums[tile * columns + column];
+        }
+    }
+    of_threads[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y || column >= columns) return;
+    for (int k = 1; k < DEEP; k++) sum += of_threads[k][threadIdx.x];
+    out[column] = narrow<T>(sum);
+}
