@@ -12,6 +12,10 @@ from typing import Any
 
 import numpy as np
 from cuda_checks import REFERENCE, assert_close, draw_array, on_device, wide
+from philox import words
+
+from tinygrad_softmax.backends import activations
+from tinygrad_softmax.backends.random import Draw
 
 Case = Callable[[Any], None]
 CASES: dict[str, list[Case]] = {}
@@ -76,3 +80,136 @@ def softmax_vjp_case(n: int, columns: int, dtype: str, shift: int) -> Case:
 for _each in ROWS:
     case("softmax.cu")(softmax_case(*_each))
     case("softmax_vjp.cu")(softmax_vjp_case(*_each))
+
+
+# -- element by element ------------------------------------------------------------------
+
+# (elements, dtype, elements past a multiple of 16 bytes): less than a pack, one pack and
+# a bit, one block exactly, several with a tail.
+FLAT = [
+    (1, "float64", 0),
+    (3, "float32", 0),
+    (9, "float16", 0),
+    (15, "bfloat16", 1),
+    (1024, "float32", 0),
+    (1025, "float32", 0),
+    (1030, "float64", 0),
+    (4103, "bfloat16", 0),
+    (515, "float16", 3),
+]
+OF_X = {
+    "sigmoid": activations.sigmoid,
+    "softplus": activations.softplus,
+    "silu": activations.silu,
+}
+OF_G_AND_X = {
+    "sigmoid_grad": activations.sigmoid_grad,
+    "softplus_grad": activations.softplus_grad,
+    "silu_grad": activations.silu_grad,
+    "tanh_grad": activations.tanh_grad,
+}
+
+
+def activations_case(n: int, dtype: str, shift: int) -> Case:
+    def check(backend: Any) -> None:
+        x, g = rows(1, n, dtype)[0], rows(2, n, dtype, 1.0)[1]
+        of_x, of_g = on_device(backend, x, shift), on_device(backend, g, shift)
+        host_x, host_g = wide(x), wide(g)
+        flushed = 1e-30 * abs(host_x)  # x times a probability that is flushed to 0
+        for function in OF_X.values():
+            expected = REFERENCE.elementwise(function, host_x)
+            got = backend.elementwise(function, of_x)
+            assert_close(got, expected, dtype, 12, flushed)
+        for function in OF_G_AND_X.values():
+            expected = REFERENCE.elementwise(function, host_g, host_x)
+            got = backend.elementwise(function, of_g, of_x)
+            size = abs(host_g) * (1 + host_x * host_x)
+            assert_close(got, expected, dtype, 12, size)
+        expected = REFERENCE.relu_grad(host_g, host_x)
+        assert_close(backend.relu_grad(of_g, of_x), expected, dtype, 0)
+        for kind in ("none", "tanh"):
+            expected, slope = REFERENCE.gelu(host_x, kind, True)
+            ulps = 12 + gelu_ulps(host_x, kind, dtype)
+            got, none = backend.gelu(of_x, kind, True)
+            assert none is None
+            assert_close(got, expected, dtype, ulps, flushed)
+            got = backend.gelu_grad(of_g, of_x, kind)
+            assert_close(got, host_g * slope, dtype, ulps, abs(host_g))
+
+    return check
+
+
+def gelu_ulps(x: np.ndarray, kind: str, dtype: str) -> np.ndarray:
+    """What rounding the exponent costs: of the tanh version, and in the shim of the exact
+    one in float64, whose CUDA function rounds less."""
+    y = np.minimum(abs(x), 40.0)
+    if kind == "tanh":
+        return 6.0 * y * (1.0 + y * y / 20.0)
+    return y * y if dtype == "float64" else 0.0 * y
+
+
+# (rows, columns, dtype, elements past a multiple of 16 bytes): one tile and part of one,
+# fewer rows than threads, several tiles in both directions, tails.
+BIASED = [
+    (1, 1, "float64", 0),
+    (5, 3, "float32", 0),
+    (64, 128, "float32", 0),
+    (65, 132, "float32", 0),
+    (130, 33, "float32", 0),
+    (31, 264, "float16", 0),
+    (70, 40, "bfloat16", 1),
+    (129, 66, "float64", 0),
+]
+
+
+def bias_case(n: int, columns: int, dtype: str, shift: int) -> Case:
+    def check(backend: Any) -> None:
+        x, bias = rows(n, columns, dtype, 2.0), rows(1, columns, dtype, 1.0)[0]
+        g = draw_array(np.random.default_rng(n), (n, columns), dtype, 1.0)
+        host = wide(x) + wide(bias)
+        of_g, of_bias = on_device(backend, g, shift), on_device(backend, bias)
+        for name in ("relu", "gelu", "gelu_tanh"):
+            size = 1 + abs(wide(x)) + abs(wide(bias))
+            ulps = 16 + gelu_ulps(host, "tanh", dtype)
+            expected, kept = REFERENCE.bias_activation(host.copy(), 0 * host[0], name, 1)
+            for with_grad in (False, True):
+                given = on_device(backend, x, shift)
+                got, mine = backend.bias_activation(given, of_bias, name, with_grad)
+                assert_close(got, expected, dtype, ulps, size)
+                assert (mine is None) == (not with_grad)
+            slopes = kept > 0 if name == "relu" else kept
+            dx, d_bias = backend.bias_activation_grad(of_g, mine, of_bias, name, True)
+            assert_close(dx, wide(g) * slopes, dtype, ulps, abs(wide(g)) * size)
+            total = (wide(g) * slopes).sum(axis=0)
+            scale = (abs(wide(g)) * size).sum(axis=0)
+            assert_close(d_bias, total, dtype, ulps.max(axis=0), scale)
+            again, none = backend.bias_activation_grad(of_g, mine, of_bias, name, False)
+            assert none is None
+            assert again.get().tobytes() == dx.get().tobytes()
+
+    return check
+
+
+def dropout_case(n: int, dtype: str, shift: int) -> Case:
+    def check(backend: Any) -> None:
+        x, draw, p = rows(1, n, dtype)[0], Draw(2**40 + 7, 2**33 + 5), 0.3
+        given = on_device(backend, x, shift)
+        kept = words(n, *draw[:2]) >= 0.3 * 2.0**32
+        got, mask = backend.dropout(given, p, draw, (n,), True)
+        assert mask is None
+        assert_close(got, wide(x) * kept / 0.7, dtype, 2)
+        assert backend.kept((n,), p, draw).get().tolist() == kept.tolist()
+        for each in (3, 8, 1000):
+            blocks = rows(5, each, dtype)
+            got, _ = backend.dropout(on_device(backend, blocks, shift), p, draw, (5, 1), 1)
+            expected = wide(blocks) * (words(5, *draw[:2])[:, None] >= 0.3 * 2.0**32) / 0.7
+            assert_close(got, expected, dtype, 2)
+
+    return check
+
+
+for _flat in FLAT:
+    case("activations.cu")(activations_case(*_flat))
+    case("dropout.cu")(dropout_case(*_flat))
+for _biased in BIASED:
+    case("bias_activations.cu")(bias_case(*_biased))

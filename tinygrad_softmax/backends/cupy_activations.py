@@ -66,9 +66,12 @@ class CupyActivations(Backend):
     ) -> tuple[Array, Any]:
         """activation(x + bias), and what `bias_activation_grad` wants: x, or of relu
         the result. Where x is not wanted it is written over."""
-        if not self._takes_rows(x, bias):
+        if not self._takes_flat(x):
             return super().bias_activation(x, bias, activation, with_grad)
-        x = self.xp.ascontiguousarray(x)
+        if x.dtype != bias.dtype:
+            dtype = self.xp.result_type(x.dtype, bias.dtype)
+            x, bias = x.astype(dtype, copy=False), bias.astype(dtype, copy=False)
+        x, bias = self.xp.ascontiguousarray(x), self.xp.ascontiguousarray(bias)
         keeps_x = with_grad and activation != "relu"
         out = self.xp.empty(x.shape, x.dtype) if keeps_x else x
         self._launch_tiles(activation, x, x, bias, out)
@@ -79,9 +82,12 @@ class CupyActivations(Backend):
     ) -> tuple[Array, Array | None]:
         """The gradients of x and bias (None if not needed): one pass, and the sums of
         columns of its tiles."""
-        if not self._takes_rows(kept, bias):
+        if not self._takes_flat(kept):
             return super().bias_activation_grad(g, kept, bias, activation, needs_bias)
-        g = self.xp.ascontiguousarray(g.astype(kept.dtype, copy=False))
+        g, bias = (
+            self.xp.ascontiguousarray(each.astype(kept.dtype, copy=False))
+            for each in (g, bias)
+        )
         columns, work = kept.shape[-1], working_dtype(kept.dtype)
         tiles = geometry.tiles(kept.size // columns, columns, 1).grid[0]
         dx = self.xp.empty(kept.shape, kept.dtype)
@@ -103,9 +109,6 @@ class CupyActivations(Backend):
         if self.kernels is None or not all(hasattr(x, "__setitem__") for x in arrays):
             return False
         return takes(*arrays) and all(x.shape == arrays[0].shape for x in arrays)
-
-    def _takes_rows(self, x: Array, bias: Array) -> bool:
-        return self.kernels is not None and takes(x, bias)
 
     def _kernel(self, file: str, name: str, dtype: Any, wide: bool) -> Any:
         assert self.kernels is not None
