@@ -1,10 +1,12 @@
 """What a step is made of, where a target is missed: `python -m benchmarks.floors`.
 
-Two tables. Kernels at 1024x1024: what the NumPy functions that a kernel calls take by
+Three tables. Kernels at 1024x1024: what the NumPy functions that a kernel calls take by
 themselves, one after the other on the same blocks, beside the kernel on one thread and
 on all. (Where a kernel takes less, its blocks were warmer than the copies.) Small
 steps: what the same step takes on arrays of a few numbers, where nothing but calls is
-left, beside the same by hand in NumPy, with the number of Python functions called.
+left, beside the same by hand in NumPy, with the number of Python functions called. An
+addition: a chain of scalar additions in the library, in an engine that does nothing
+else (bare_engine.py), and in PyTorch where it is installed.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,7 @@ import tinygrad_softmax as tg
 from tinygrad_softmax.backends import backend_of
 from tinygrad_softmax.backends.targets import Targets
 
-from . import cross_entropy, machine, mlp, report
+from . import bare_engine, cross_entropy, machine, mlp, report
 from .passes import watched
 
 SIZE = 1024
@@ -162,6 +166,37 @@ def of_small_steps(calls: int) -> list[list[str]]:
     return rows
 
 
+def of_an_addition(length: int, calls: int) -> list[list[str]]:
+    """Forward and backward of y = x + x + ... + x, for each of its additions."""
+    bare = bare_engine.Variable(np.ones((), np.float32))
+    chains = {
+        "tinygrad_softmax": (
+            tg.tensor(1.0, requires_grad=True),
+            lambda y: y.backward(),
+        ),
+        "bare engine": (bare, lambda y: y.backward(bare)),
+    }
+    if find_spec("torch") is not None:
+        torch = import_module("torch")
+        x = torch.tensor(1.0, requires_grad=True)
+        chains["PyTorch"] = x, lambda y: y.backward()
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in chains}
+    for _ in range(calls):  # in turn, so that a busy moment is everyone's
+        for name, (x, backward) in chains.items():
+            x.grad, y, begin = None, x, time.perf_counter()
+            for _ in range(length):
+                y = y + x
+            middle = time.perf_counter()
+            backward(y)
+            seconds[name].append((middle - begin, time.perf_counter() - middle))
+            assert x.grad.item() == length + 1
+    rows = []
+    for name, found in seconds.items():
+        parts = [statistics.median(part) / length for part in zip(*found, strict=True)]
+        rows.append([name, *(report.amount(s, "s") for s in (*parts, sum(parts)))])
+    return rows
+
+
 def markdown(size: int, calls: int) -> str:
     head = f"# What steps are made of, {date.today().isoformat()}"
     small = ("step", "ours", "of 2x2", "by hand", "by hand, of 2x2", "Python calls")
@@ -174,6 +209,7 @@ def markdown(size: int, calls: int) -> str:
     )
     load = machine.load()
     kernels, steps = of_kernels(size, calls), of_small_steps(10 * calls)
+    additions = of_an_addition(1000, 4 * calls)
     loads = {"load_before": load, "load_highest": machine.load()}
     parts = [
         head,
@@ -183,6 +219,8 @@ def markdown(size: int, calls: int) -> str:
         report.table(large, kernels),
         "## Small steps",
         report.table(small, steps),
+        "## An addition",
+        report.table(("engine", "recorded", "walked back", "both"), additions),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -108,6 +108,16 @@ def quietly(command, what, cwd=ROOT):
     return printed
 
 
+def require_compiler():
+    """Raise if there is no g++, by which the tests run the CUDA kernels on the CPU."""
+    if not sys.platform.startswith("linux") or not shutil.which("g++"):
+        raise ScriptError(
+            "the full tests run the CUDA kernels on the CPU, which needs Linux and "
+            "g++, and there is none; mend: apt-get install g++, or run scripts/test "
+            "without --full"
+        )
+
+
 def environment_python(*extras):
     """The Python of .venv, with this package (editable) and `extras` installed in it.
 

@@ -7,6 +7,7 @@ import os
 import sys
 from contextvars import ContextVar
 
+import cuda_shim
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,6 +30,20 @@ settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
 )
+
+
+def pytest_ignore_collect(collection_path, config) -> bool | None:
+    """These run CUDA kernels on the CPU. Where no compiler is, the run says so at its
+    end; those that can run on a GPU do with `--device cuda`."""
+    if cuda_shim.available() or not collection_path.name.startswith("test_cuda_"):
+        return None
+    on_a_gpu = collection_path.name == "test_cuda_kernels.py"
+    return not (on_a_gpu and config.getoption("device") == "cuda")
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    if not cuda_shim.available():
+        terminalreporter.write_line("CUDA kernels on the CPU: not run: no g++")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from cuda_checks import REFERENCE, assert_close, draw_array, on_device, wide
+from cuda_cross_entropy import CASES as CROSS_ENTROPY
 from philox import words
 
 from tinygrad_softmax.backends import activations
@@ -31,8 +32,9 @@ def case(file: str) -> Callable[[Case], Case]:
     return add
 
 
-# (rows, columns, dtype, elements past a multiple of 16 bytes): rows that are no multiple
-# of a block's, every way of holding a row, tails, and addresses that forbid 16 bytes.
+# (rows, columns, dtype, elements past a multiple of 16 bytes): rows that are no
+# multiple of a block's, every way of holding a row, tails, and addresses that forbid 16
+# bytes.
 ROWS = [
     (1, 1, "float64", 0),
     (17, 3, "float32", 0),
@@ -81,6 +83,9 @@ for _each in ROWS:
     case("softmax.cu")(softmax_case(*_each))
     case("softmax_vjp.cu")(softmax_vjp_case(*_each))
 
+for _each in CROSS_ENTROPY:
+    case("cross_entropy.cu")(_each)
+    case("loss_sums.cu")(_each)
 
 # -- element by element ------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What the tests of CUDA kernels share: arrays, bounds, schedules, sources of their own.
+"""What the tests of CUDA kernels share: arrays, bounds, schedules, own sources.
 
 A kernel is tested through the backend, which runs on the strict double of CuPy; the
 reference is `Backend`'s kernel of the same name, in float64, on the very numbers that
@@ -13,7 +13,7 @@ were given (rounded to the dtype before).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import cuda_shim
@@ -22,6 +22,7 @@ import numpy as np
 import strict_cupy
 from hypothesis import strategies as st
 
+from tinygrad_softmax.backends import resolve_device
 from tinygrad_softmax.backends.base import Backend
 from tinygrad_softmax.backends.cuda import kernels
 
@@ -31,6 +32,13 @@ REFERENCE = Backend()
 # Columns about the limits of geometry.rows for each dtype, odd and divisible by 8.
 COLUMNS = (1, 2, 3, 7, 8, 9, 31, 33, 64, 65, 127, 128, 130, 256, 257, 511, 512, 513)
 COLUMNS += (1000, 1024, 1025, 2056, 4100, 8200, 16392, 16391)
+
+
+def kernels_on(device: str) -> AbstractContextManager:
+    """The CUDA backend: with `--device cuda` the GPU's own, else over the double."""
+    if device == "cuda":
+        return nullcontext(resolve_device("cuda")[0])
+    return kernels_on_the_cpu()
 
 
 @contextmanager
@@ -62,7 +70,7 @@ def wide(x: np.ndarray) -> np.ndarray:
 
 
 def on_device(backend: Any, x: np.ndarray, shift: int = 0) -> Any:
-    """The array on the device, beginning `shift` elements past a multiple of 16 bytes."""
+    """The array on the device, `shift` elements past a multiple of 16 bytes."""
     if not shift:
         return backend.xp.asarray(x)
     flat = np.concatenate([np.zeros(shift, x.dtype), x.reshape(-1)])
@@ -76,7 +84,7 @@ def assert_close(
     the working dtype (of the number or of `scale`, whichever is larger), and half a
     unit of the storage dtype. nan and inf must be where they should.
     """
-    got = got.get() if isinstance(got, strict_cupy.ndarray) else got
+    got = got if isinstance(got, np.ndarray) else got.get()
     assert got.dtype == dtype_of(dtype)
     assert got.shape == expected.shape
     narrow, info = ml_dtypes.finfo(dtype_of(dtype)), np.finfo(working(dtype))
@@ -95,8 +103,8 @@ def assert_close(
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise AssertionError(
-            f"{int(wrong.sum())} of {wrong.size} entries of {dtype} are wrong; at {at}: "
-            f"got {got[at]!r}, expected {expected[at]!r}"
+            f"{int(wrong.sum())} of {wrong.size} entries of {dtype} are wrong; at "
+            f"{at}: got {got[at]!r}, expected {expected[at]!r}"
         )
 
 
@@ -105,7 +113,9 @@ def source(text: str) -> str:
     return f'{kernels.code("")}\n#line 1 "test.cu"\n{text}'
 
 
-def run_source(text: str, name: str, dtype: str, grid: Any, block: Any, *args: Any, **kw):
+def run_source(
+    text: str, name: str, dtype: str, grid: Any, block: Any, *args: Any, **kw
+):
     """Launch a test's own kernel, over arrays of the double and Python numbers."""
     module = strict_cupy.make_modules()[0].RawModule(
         code=source(text), options=kernels.options(dtype, kw.pop("macros", {}))

@@ -1,7 +1,7 @@
-"""Faults that are planted in the kernels; test_cuda_faults.py demands that each is caught.
+"""Faults to plant in the kernels; test_cuda_faults.py demands that each is caught.
 
-A fault replaces a text that is once in the file. It is caught when the case, which passes
-without it, fails in any of the schedules.
+A fault replaces a text that is once in the file. It is caught when the case, which
+passes without it, fails in any of the schedules.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cuda_cases import Case, softmax_case, softmax_vjp_case
+from cuda_cross_entropy import Case as CrossEntropy
+from cuda_cross_entropy import confident_rows
 
 
 class Fault(NamedTuple):
@@ -38,8 +40,8 @@ FAULTS = [
     ),
     Fault(
         "common.cuh",
-        "if (lane == 0) of_warps[first + threadIdx.x / 32] = value;\n    __syncthreads();",
-        "if (lane == 0) of_warps[first + threadIdx.x / 32] = value;",
+        "of_warps[first + threadIdx.x / 32] = value;\n    __syncthreads();",
+        "of_warps[first + threadIdx.x / 32] = value;",
         "the barrier between writing and reading the warps' values is gone",
         BLOCKS,
     ),
@@ -72,14 +74,14 @@ FAULTS = [
         SMALL,
     ),
     Fault(
-        "softmax.cu",
+        "denominator.cuh",
         "return {to, (s + count) * exp(m - to), W(0)};",
         "return {to, s * exp(m - to), W(0)};",
         "the old maximum itself is lost when a larger one comes",
         HUGE,
     ),
     Fault(
-        "softmax.cu",
+        "denominator.cuh",
         "return s + larger(count - W(1), W(0));",
         "return s;",
         "a second maximum counts for nothing",
@@ -92,4 +94,99 @@ FAULTS = [
         "a sign",
         GRADIENT,
     ),
+]
+
+SCALARS = CrossEntropy(shape=(9, 100), axis=1)
+IN_PARTS = CrossEntropy(shape=(1, 8200), axis=1)
+LONG = CrossEntropy(shape=(4, 17001), axis=1)
+OPTIONS = CrossEntropy(
+    (9, 40), 1, ignore_index=3, weighted=True, smoothing=0.1, reduction="none"
+)
+FAULTS += [
+    Fault("cross_entropy.cu", old, new, why, case)
+    for old, new, why, case in [
+        (
+            "W u[VECTOR];\n#if KIND != VALUES\n        goal.shares(column, u);",
+            "W u[VECTOR];\n#if KIND != VALUES\n        goal.shares(column + 1, u);",
+            "y is subtracted one column too early",
+            SCALARS,
+        ),
+        (
+            "return e * scale - u;",
+            "return e * scale + u;",
+            "y-hat plus y",
+            SCALARS,
+        ),
+        (
+            "(others_at_top - u * s) / (W(1) + s) + zero_at_top",
+            "e * scale - u + zero_at_top",
+            "y-hat minus y is not protected where it cancels",
+            confident_rows,
+        ),
+        (
+            "if (!r.kept) return narrow<T>(W(0));",
+            "",
+            "an ignored row has a gradient",
+            CrossEntropy((9, 40), 1, ignore_index=3),
+        ),
+        (
+            "if (!goal.kept) r.loss = W(0);",
+            "",
+            "an ignored row has a loss",
+            OPTIONS,
+        ),
+        (
+            "out.others = others + top;",
+            "out.others = others;",
+            "the old maximum's share is lost when a larger logit comes",
+            CrossEntropy((4, 17001), 1, smoothing=0.5),
+        ),
+        (
+            "out.product = product + out.others * (of.m - m);",
+            "out.product = product;",
+            "what was seen is not put under the new maximum",
+            CrossEntropy((4, 17001), 1, smoothing=0.5),
+        ),
+        (
+            "const i64 left = (end - start + step - 1) / step;",
+            "const i64 left = (end - start) / step;",
+            "a long row's tail is left out",
+            LONG,
+        ),
+        (
+            "i < (int)gridDim.x; i++) seen = SeenTogether()",
+            "i < (int)gridDim.x - 1; i++) seen = SeenTogether()",
+            "the last part of a row is forgotten",
+            IN_PARTS,
+        ),
+        (
+            "number / inner * columns * inner + number % inner",
+            "number / inner * columns + number % inner",
+            "the second image begins inside the first",
+            CrossEntropy((2, 3, 4), 1),
+        ),
+    ]
+]
+FAULTS += [
+    Fault("loss_sums.cu", old, new, why, case)
+    for old, new, why, case in [
+        (
+            "if (ignoring && label == ignored) continue;",
+            "",
+            "ignored rows are counted",
+            CrossEntropy((9, 40), 1, ignore_index=3),
+        ),
+        (
+            "weights ? (double)weights[label] : 1.0",
+            "1.0",
+            "the mean divides by rows, not by weights",
+            CrossEntropy((9, 40), 1, weighted=True),
+        ),
+        (
+            "i < count; i += blockDim.x",
+            "i < count - 1; i += blockDim.x",
+            "the last block's sum is left out",
+            CrossEntropy((20000, 2), 1),
+        ),
+    ]
 ]

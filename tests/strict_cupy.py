@@ -4,8 +4,8 @@ It computes what NumPy computes and refuses, or counts, what hurts on a GPU: mix
 with NumPy's arrays, implicit copies to the host, waiting for the device, functions and
 keywords that CuPy 14 lacks, two devices in one operation. Integer arrays as indices
 wrap where they are out of range, as CuPy's do; floating-point errors are silent. CUDA
-kernels are compiled by g++ and run on the CPU: strict_kernels.py, cuda_shim/. Where there
-is no g++, there is no RawModule, and the backend takes its reference kernels.
+kernels are compiled by g++ and run on the CPU: strict_kernels.py, cuda_shim/. Where
+there is no g++, there is no RawModule, and the backend takes its reference kernels.
 
 It says nothing about what a GPU would compute: no result of it is a result on a GPU.
 
@@ -142,8 +142,12 @@ class CUDARuntimeError(RuntimeError):
 
 @dataclass
 class Seen:
-    """Where the device was waited for and where memory was copied, line by line."""
+    """Where the device was waited for and where memory was copied, line by line.
 
+    launches: the names of our kernels, in order; two of these are equal without them.
+    """
+
+    launches: list[str] = field(default_factory=list, compare=False)
     waits: list[str] = field(default_factory=list)
     uploads: list[str] = field(default_factory=list)
     downloads: list[str] = field(default_factory=list)
@@ -165,6 +169,12 @@ def _note(kind: str, what: str) -> None:
     text = f"{what} at {name}:{line}: {linecache.getline(name, line).strip()}"
     for counter in _counters:
         getattr(counter, kind).append(text)
+
+
+def note_launch(name: str) -> None:
+    """Write a kernel's launch down."""
+    for counter in _counters:
+        counter.launches.append(name)
 
 
 # -- the array -----------------------------------------------------------------------
@@ -266,6 +276,8 @@ class ndarray:  # noqa: N801  (CuPy's name)
 
     def copy(self, order: str = "C") -> ndarray:
         """A copy on the current device, as CuPy's is, wherever this array lives."""
+        if self.device.id != _current():
+            _copy_between_devices(self)
         return _new(self.host.copy(order))
 
     def flatten(self) -> ndarray:
@@ -331,6 +343,17 @@ def _host(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_host(each) for each in value)
     return value
+
+
+def _copy_between_devices(array: ndarray) -> None:
+    """What CuPy leaves to its caller, when an array is copied to the current device."""
+    if not array.flags.c_contiguous and not array.flags.f_contiguous:
+        raise NotImplementedError(
+            "CuPy cannot copy non-contiguous array between devices."
+        )
+    recorded = _current_stream(array.device.id).events[-1:]
+    if not recorded or recorded[0] not in _current_stream().waited:
+        raise AssertionError("the copy may begin before the array is computed")
 
 
 def _check_devices(arrays: Any) -> None:
@@ -580,35 +603,79 @@ class Device:
 
 
 class Event:
-    """A mark in a stream; `done` once the program has come by, when a test says so."""
+    """A mark in a stream; `done` once the program has come by, when a test says so.
 
-    def __init__(self) -> None:
-        self.done = False
+    stream: where it was recorded.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.done, self.stream = False, stream
 
 
 class Stream:
-    """A stream; as a context, the current one of its thread."""
+    """A stream; as a context, the current one of its thread and of its device.
 
-    def __init__(self) -> None:
+    waited: the events that it was told to wait for, in order.
+    """
+
+    def __init__(self, null: bool = False) -> None:
         self.events: list[Event] = []
+        self.waited: list[Event] = []
+        self.device_id = -1 if null else _current()
 
     def __enter__(self) -> Stream:
-        _thread.streams = [*getattr(_thread, "streams", []), self]
+        if self.device_id not in (-1, _current()):
+            raise RuntimeError(
+                f"The device that the stream is created on ({self.device_id}) does not "
+                f"match with the current device ({_current()})"
+            )
+        stack = [*getattr(_thread, "streams", []), (_current(), self)]
+        _thread.streams = stack
         return self
 
     def __exit__(self, *exc: object) -> None:
-        _thread.streams.pop()
+        device, _ = _thread.streams.pop()
+        assert device == _current(), "CuPy resets the stream of the current device"
 
     def record(self) -> Event:
-        self.events.append(Event())
+        if self.device_id not in (-1, _current()):
+            raise CUDARuntimeError(400, "cudaErrorInvalidResourceHandle")
+        self.events.append(Event(self))
         return self.events[-1]
 
+    def wait_event(self, event: Event) -> None:
+        self.waited.append(event)
 
-_null_stream = Stream()
+
+_null_streams = [Stream(null=True) for _ in range(DEVICES)]
 
 
-def _current_stream() -> Stream:
-    return (getattr(_thread, "streams", None) or [_null_stream])[-1]
+def _current_stream(device_id: int = -1) -> Stream:
+    device = _current() if device_id == -1 else device_id
+    entered = [s for d, s in getattr(_thread, "streams", []) if d == device]
+    return entered[-1] if entered else _null_streams[device]
+
+
+class Pool:
+    """CuPy's memory pool: it is asked about the current device."""
+
+    def __init__(self) -> None:
+        self.freed: list[int] = []  # the devices whose blocks were given back
+
+    def used_bytes(self) -> int:
+        return 1 + _current() << 20
+
+    def total_bytes(self) -> int:
+        return 1 + _current() << 21
+
+    def free_all_blocks(self) -> None:
+        self.freed.append(_current())
+
+
+def _properties(device: int) -> dict[str, Any]:
+    numbers = {"major": 9, "minor": 0, "multiProcessorCount": 132}
+    sizes = {"totalGlobalMem": 1 + device << 32, "l2CacheSize": 50 << 20}
+    return {"name": f"Double {device}".encode(), **numbers, **sizes}
 
 
 class PinnedMemory(bytearray):
@@ -699,10 +766,11 @@ def make_modules() -> tuple[ModuleType, SimpleNamespace]:
         CUDARuntimeError=CUDARuntimeError,
         getDevice=_current,
         getDeviceCount=lambda: DEVICES,
-        memGetInfo=lambda: (3 << 30, 4 << 30),
+        getDeviceProperties=_properties,
+        memGetInfo=lambda: (3 << 30, 1 + _current() << 32),
         runtimeGetVersion=lambda: 13020,
     )
-    pool = SimpleNamespace(used_bytes=lambda: 1 << 20, total_bytes=lambda: 1 << 21)
+    pool, pinned_pool = Pool(), Pool()
     vars(cupy).update(
         functions,
         cuda=SimpleNamespace(
@@ -715,6 +783,7 @@ def make_modules() -> tuple[ModuleType, SimpleNamespace]:
         ),
         random=SimpleNamespace(Generator=Generator, Philox4x3210=lambda seed: seed),
         get_default_memory_pool=lambda: pool,
+        get_default_pinned_memory_pool=lambda: pinned_pool,
     )
     special = SimpleNamespace(erf=_special("erf"), erfc=_special("erfc"))
     scipys = SimpleNamespace(special=special)

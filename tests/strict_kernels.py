@@ -98,6 +98,7 @@ class RawKernel:
         self, grid: tuple, block: tuple, args: tuple, *, shared_mem: int = 0
     ) -> None:
         self._check_shape(grid, block, shared_mem)
+        strict_cupy.note_launch(self.name)
         parameters = self.library.parameters[self.name]
         if len(args) != len(parameters):
             raise TypeError(

@@ -29,6 +29,7 @@ FLOORS = {
     "pytorch_names": 0,
     "signatures": 0,
     "backends": 0,
+    "cuda": 0,
     "autograd": 1,
     "ops": 2,
     "tensor": 3,

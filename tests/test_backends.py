@@ -350,7 +350,7 @@ try:
 except ValueError:
     pass
 asked = [name for name in sys.modules if name.startswith("cupy")]
-print(asked, tg.cuda_is_available())
+print(asked, tg.cuda.is_available())
 try:
     tg.zeros(2, device="cuda")
 except RuntimeError as error:

@@ -1,4 +1,6 @@
-"""The CUDA kernels of softmax, run on the CPU by cuda_shim: numbers, not a GPU's."""
+"""The CUDA kernels of softmax: on the CPU by cuda_shim, which are not a GPU's numbers;
+or on a GPU with `--device cuda`.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ FORWARD = ("softmax", "log_softmax", "logsumexp")
 
 
 @pytest.fixture(scope="module")
-def backend():
-    with checks.kernels_on_the_cpu() as backend:
+def backend(request):
+    with checks.kernels_on(request.config.getoption("device")) as backend:
         yield backend
 
 
@@ -120,7 +122,9 @@ def test_every_schedule_gives_the_same_bits(backend, columns):
 def test_views_are_made_contiguous(backend):
     x = draw_array(np.random.default_rng(2), (6, 30), "float32")
     got = backend.softmax(on_device(backend, x)[::2, 3:20]).get()
-    assert got.tolist() == backend.softmax(on_device(backend, x[::2, 3:20])).get().tolist()
+    assert (
+        got.tolist() == backend.softmax(on_device(backend, x[::2, 3:20])).get().tolist()
+    )
 
 
 def test_what_has_no_kernel_takes_the_reference(backend, monkeypatch):
@@ -132,8 +136,8 @@ def test_what_has_no_kernel_takes_the_reference(backend, monkeypatch):
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
-def test_each_device(backend, device):
+def test_each_device(device):
     x = draw_array(np.random.default_rng(3), (2, 9), "float32")
-    with backend.on(device):
+    with checks.kernels_on_the_cpu() as backend, backend.on(device):
         got = backend.softmax(backend.xp.asarray(x))
         assert backend.device_of(got) == device

@@ -17,7 +17,7 @@ KERNEL = 'extern "C" __global__ void f(float* out, long long n) {{ {} }}'
 
 @pytest.fixture(scope="module", autouse=True)
 def xp():
-    yield strict_cupy.make_modules()[0]
+    return strict_cupy.make_modules()[0]
 
 
 def run(xp, body, n=64, grid=(1,), block=(64,), size=None, **kw):
@@ -26,7 +26,7 @@ def run(xp, body, n=64, grid=(1,), block=(64,), size=None, **kw):
     return out.get()
 
 
-# -- what is wrong is an error ----------------------------------------------------------
+# -- what is wrong is an error ---------------------------------------------------------
 
 
 WRONG = {
@@ -67,7 +67,9 @@ def test_wrong_kernels(xp, said, schedule):
 
 
 def test_a_lane_that_is_not_there(xp):
-    with pytest.raises(cuda_shim.ShimError, match="names lane 20, which the block does"):
+    with pytest.raises(
+        cuda_shim.ShimError, match="names lane 20, which the block does"
+    ):
         run(xp, "shuffled(1.0f, 1);", block=(20,))
 
 
@@ -85,7 +87,9 @@ def test_a_dropped_barrier_is_seen(xp, reads):
     assert sorted(right) == list(range(64))
     for schedule in cuda_shim.SCHEDULES:
         with cuda_shim.schedule(schedule):
-            assert run(xp, RACE.format("__syncthreads();", reads)).tolist() == list(right)
+            assert run(xp, RACE.format("__syncthreads();", reads)).tolist() == list(
+                right
+            )
             assert np.isnan(run(xp, RACE.format("", reads))).any()
 
 
@@ -114,7 +118,7 @@ def test_schedules_differ(xp):
     assert len(set(orders.values())) == 4  # (without meetings those two are the same)
 
 
-# -- what is right is right -------------------------------------------------------------
+# -- what is right is right ------------------------------------------------------------
 
 
 def test_reductions(xp):
@@ -200,7 +204,12 @@ def test_16_bit_numbers(xp, dtype):
 
     with np.errstate(all="ignore"):
         middle = (expected[1:] + expected[:-1]) / 2  # ties
-        each = [expected, middle, np.nextafter(middle, np.float32(0)), middle * 1.0000001]
+        each = [
+            expected,
+            middle,
+            np.nextafter(middle, np.float32(0)),
+            middle * 1.0000001,
+        ]
         floats = np.concatenate(each).astype("float32")
         floats[abs(floats) < 1.2e-38] = 0.0
         floats = np.resize(floats, 256 * 1024)
@@ -213,7 +222,7 @@ def test_16_bit_numbers(xp, dtype):
     np.testing.assert_array_equal(both.view("u2")[~nan], expected.view("u2")[~nan])
 
 
-# -- what CuPy would pass on is refused -------------------------------------------------
+# -- what CuPy would pass on is refused ------------------------------------------------
 
 
 SIGNATURE = """
@@ -263,7 +272,8 @@ def test_more_shared_memory_is_asked_for_on_each_device(xp):
     from tinygrad_softmax.backends.cuda.kernels import Kernel
 
     module = xp.RawModule(
-        code=checks.source(KERNEL.format("")), options=checks.kernels.options("float32", {})
+        code=checks.source(KERNEL.format("")),
+        options=checks.kernels.options("float32", {}),
     )
     kernel = Kernel(module.get_function("f"), xp.cuda.runtime.getDevice)
     for device in (0, 1):
@@ -277,7 +287,10 @@ def test_a_source_that_can_not_be_compiled(monkeypatch):
     broken = checks.source("nonsense;")
     monkeypatch.setattr(checks.kernels, "code", lambda file: broken)
     said = "kernels of softmax.cu could not be compiled for float32 .*says:\ntest.cu:1:"
-    with checks.kernels_on_the_cpu() as backend, pytest.raises(RuntimeError, match=said):
+    with (
+        checks.kernels_on_the_cpu() as backend,
+        pytest.raises(RuntimeError, match=said),
+    ):
         backend.softmax(backend.xp.ones((2, 3), "float32"))
 
 
@@ -292,3 +305,11 @@ def test_bfloat16_is_to_the_nearest(bits):
     run_source(WIDEN, "g", "bfloat16", (1,), (1,), xp.asarray(x), got)
     with np.errstate(all="ignore"):
         assert got.get()[0] == x.astype(ml_dtypes.bfloat16)[0]
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path, monkeypatch):
+    """What is in it would be run."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cuda_shim.os, "getuid", lambda: 12345)
+    with pytest.raises(cuda_shim.ShimError, match="another user's; mend: set XDG"):
+        cuda_shim.library.__wrapped__("", ())

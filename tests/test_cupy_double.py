@@ -165,7 +165,14 @@ def test_devices_of_the_double(xp):
     for mixed in (lambda: there * 2, lambda: there + xp.ones(3), there.sum):
         with pytest.raises(ValueError, match="resides \\(1\\)"):
             mixed()
+    with pytest.raises(AssertionError, match="before the array is computed"):
+        there.copy()
+    with xp.cuda.Device(1):
+        computed = xp.cuda.get_current_stream().record()
+    xp.cuda.get_current_stream().wait_event(computed)
     assert there.copy().device.id == 0
+    with pytest.raises(NotImplementedError, match="copy non-contiguous"):
+        there[::2].copy()
     with pytest.raises(strict_cupy.CUDARuntimeError), xp.cuda.Device(2):
         pass
 
@@ -605,7 +612,7 @@ def test_one_device(cuda, monkeypatch):
 
 
 def test_cuda_is_available(cuda):
-    assert tg.cuda_is_available()
+    assert tg.cuda.is_available()
 
 
 def test_numpy_does_not_copy_silently(cuda):

@@ -29,7 +29,6 @@ from .autograd import (
 from .backends import (
     Backend,
     Generator,
-    cuda_is_available,
     default_device,
     free_buffers,
     get_buffer_limit,
@@ -204,7 +203,7 @@ __version__ = "0.1.0"
 
 # Imported when first named, so that `import tinygrad_softmax` stays quick:
 # rooms, and functions of the higher floors with the module that holds each.
-_ROOMS = ("data", "nn", "optim", "training")
+_ROOMS = ("cuda", "data", "nn", "optim", "training")
 _LATER: dict[str, str] = {
     "CheckpointError": "saving",
     "GradScaler": "optim",
@@ -215,7 +214,7 @@ _LATER: dict[str, str] = {
 
 
 if TYPE_CHECKING:
-    from . import data, nn, optim, training
+    from . import cuda, data, nn, optim, training
     from .optim import GradScaler
     from .saving import CheckpointError, load, save
     from .training import Trainer
@@ -278,7 +277,7 @@ __all__ = [
     "copysign",
     "cos",
     "cosh",
-    "cuda_is_available",
+    "cuda",
     "cumsum",
     "data",
     "default_device",

@@ -15,8 +15,9 @@ import numpy as np
 from . import ops
 from .autograd import Variable, backward, make_leaf, retain_grad
 from .autograd.graph import grad_enabled, next_order
-from .backends import backend_of, there
+from .backends import backend_of, check_devices, several_devices, there
 from .backends.dtypes import bool_, float32, int64
+from .ops.indexing import plain_index
 from .ops.operators import NUMPY_NAMES, OPERATORS
 
 
@@ -283,7 +284,7 @@ class Tensor(Variable):
                 "written under tg.no_grad()"
             )
         with there(self.array):
-            self.array[_raw(index)] = _raw(value)
+            self.array[plain_index(index, self)] = _beside(self.array, value)
 
     if not TYPE_CHECKING:  # (type checkers would take any name for one)
 
@@ -406,7 +407,7 @@ def _in_place(name: str, ufunc: str) -> Callable[[Tensor, Any], Tensor]:
                 )
             return plain(self, other)
         array = self.array
-        value = other.array if isinstance(other, Variable) else other
+        value = _beside(array, other)
         write = getattr(backend_of(array).xp, ufunc)
         with there(array):
             write(array, value, out=array, casting="same_kind")
@@ -415,10 +416,14 @@ def _in_place(name: str, ufunc: str) -> Callable[[Tensor, Any], Tensor]:
     return operator
 
 
-def _raw(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(map(_raw, value))
-    return value.array if isinstance(value, Variable) else value
+def _beside(array: Any, value: Any) -> Any:
+    """What is written into an array, raw; if it has a device, that of the array."""
+    value = value.array if isinstance(value, Variable) else value
+    if type(value) is type(array) and not several_devices:
+        return value
+    if hasattr(value, "dtype") and hasattr(value, "__setitem__"):
+        check_devices("in-place write", array, value, ("the tensor", "the value"))
+    return value
 
 
 for _name, _ufunc in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 from typing import Any
 
-from ..backends import backend_of
+from ..backends import backend_of, there
 from ..backends.dtypes import is_floating
 from .callers import users_frame
 from .graph import Node, Variable, observing
@@ -45,10 +45,11 @@ class _Detector:
             )
         node = result.node
         if node is not None:
-            copies = [
-                [arg.copy() if _is_array(arg) else arg for arg in args]
-                for args in node.saved or ()
-            ]
+            with there(result.array):
+                copies = [
+                    [arg.copy() if _is_array(arg) else arg for arg in args]
+                    for args in node.saved or ()
+                ]
             node.note = (place, copies)
 
     def before(self, node: Node) -> None:
@@ -86,7 +87,8 @@ def _is_array(value: Any) -> bool:
 def _has_nan(value: Any) -> bool:
     if not hasattr(value, "dtype") or not is_floating(value.dtype):
         return False
-    return bool(backend_of(value).xp.isnan(value).any())
+    with there(value):
+        return bool(backend_of(value).xp.isnan(value).any())
 
 
 def _equal(a: Any, b: Any) -> bool:

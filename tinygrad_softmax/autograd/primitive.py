@@ -25,7 +25,7 @@ from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any, Protocol, overload
 
-from ..backends import backend_of, several_devices
+from ..backends import backend_of, several_devices, there
 from ..backends.dtypes import get_default_dtype, is_floating
 from ..signatures import KEYWORD_ONLY, MISSING, parameters_of
 from .graph import Node, Variable, current_observer, grad_enabled
@@ -291,8 +291,9 @@ def _constant(op, like: Variable, out, inputs, statics: dict) -> Variable:
         default = get_default_dtype()
         if out.dtype.itemsize < default.itemsize:
             # NumPy computes exp of an int8 in float16: too coarse to be cast up.
-            wide = [x.astype(default) if hasattr(x, "ndim") else x for x in inputs]
-            out = op.forward(*wide, **statics)
+            with there(out):
+                wide = [x.astype(default) if hasattr(x, "ndim") else x for x in inputs]
+                out = op.forward(*wide, **statics)
         out = backend_of(out).asarray(out, default)
     result = like.result_class(out)
     if current_observer() is not None:

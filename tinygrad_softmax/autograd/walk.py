@@ -15,6 +15,7 @@ from typing import Any
 
 from ..backends import backend_of, several_devices, there
 from ..backends.dtypes import is_floating
+from ..backends.given import check_replacement, given_gradient
 from .core_ops import add, cast, sum_to
 from .graph import Node, Variable, _grad_enabled, current_observer
 from .rules import Rule
@@ -82,17 +83,10 @@ def _root(root: Variable, seed: Any, caller: str) -> tuple[Node, Any, bool]:
             )
         with there(root.array):
             return node, backend.unit(node.shape, node.dtype), True
-    array = seed.array if isinstance(seed, Variable) else seed
-    array = backend.asarray(array)
-    if array.shape != node.shape or not is_floating(array.dtype):
-        raise ValueError(
-            f"{caller}: the gradient given has shape {array.shape} and dtype "
-            f"{array.dtype}, but the tensor has shape {node.shape} and dtype "
-            f"{node.dtype}; mend: give a floating gradient of the tensor's shape"
-        )
-    array = array.astype(node.dtype, copy=False)
-    if isinstance(seed, Variable) and seed.node is not None:
-        return node, type(root).result_class(array, seed.node), False
+    is_tensor = isinstance(seed, Variable)
+    array = given_gradient(caller, root.array, _raw(seed), is_tensor)
+    if is_tensor and seed.node is not None:
+        array = type(root).result_class(array, seed.node)
     return node, array, False
 
 
@@ -159,19 +153,17 @@ class _Walk:
     def visit(self, node: Node, g: Any) -> None:
         """Run the rules of one node and pass their results on."""
         parents, saved = node.parents, node.saved
-        pending, only = self.pending, self.only
+        pending, only, observer = self.pending, self.only, self.observer
+        create_graph, heap = self.create_graph, self.heap
         if parents is None or saved is None:
             raise _freed(node)
-        if self.observer is not None:
-            self.observer.before(node)
-        pairs: Any = zip(node.plan.rules, saved)
-        if only is not None:
-            pairs = [
-                p for p in pairs if any(parents[i] in only for i in p[0].positions)
-            ]
-        for rule, args in pairs:
+        if observer is not None:
+            observer.before(node)
+        for rule, args in zip(node.plan.rules, saved):
+            if only is not None and not any(parents[i] in only for i in rule.positions):
+                continue
             try:
-                if self.create_graph:
+                if create_graph:
                     result = rule.formula(g, *rule.variables(args, node, self.wrap))
                 elif rule.fused is not None:
                     result = self.run_fused(rule, g, args)
@@ -181,9 +173,12 @@ class _Walk:
                 error.add_note(f"(raised in the gradient rule {rule})")
                 raise
             results = result if rule.several else (result,)
-            if self.observer is not None:
-                self.observer.backward(node, rule, g, results)
-            for position, result in zip(rule.positions, results):
+            if observer is not None:
+                observer.backward(node, rule, g, results)
+            found: Any = ((rule.positions[0], result),)
+            if rule.several:
+                found = zip(rule.positions, results)
+            for position, result in found:
                 parent, whose = parents[position], _BORROWED
                 if parent is None or result is None:
                     continue
@@ -196,14 +191,15 @@ class _Walk:
                 if shape != parent.shape or dtype is not parent.dtype:
                     result, given = self.fit(result, parent, rule), result
                     whose = _BORROWED if result is given else _FRESH
-                entry = pending.get(-parent.order)
+                key = -parent.order
+                entry = pending.get(key)
                 if entry is not None:
                     self.accumulate(entry, result)
                     continue
                 if parent.owner is not None and whose is _BORROWED:
                     whose = self.whose(result, g, args, results, rule)
-                pending[-parent.order] = [parent, result, whose]
-                heappush(self.heap, -parent.order)
+                pending[key] = [parent, result, whose]
+                heappush(heap, key)
         if not self.keep:
             node.parents = node.saved = None
 
@@ -291,13 +287,7 @@ class _Walk:
             seen, whose = hook(self.variable(g)), _BORROWED  # it may keep either
             if seen is None:
                 continue
-            shape = getattr(seen, "shape", None)
-            if shape != node.shape or not is_floating(seen.dtype):
-                raise ValueError(
-                    f"a hook on a tensor of shape {node.shape} returned "
-                    f"{type(seen).__name__} of shape {shape}; it must return None or a "
-                    "floating gradient of the tensor's shape"
-                )
+            check_replacement(_raw(g), _raw(seen))
             g = self.variable(seen) if self.create_graph else _raw(seen)
             if g.dtype != node.dtype:
                 g = cast(g, dtype=node.dtype)
@@ -322,6 +312,10 @@ class _WalkOverDevices(_Walk):
     def result(self, g: Any, whose: int) -> Any:
         with there(_raw(g)):
             return super().result(g, whose)
+
+    def run_hooks(self, node: Node, g: Any, whose: int) -> tuple[Any, int]:
+        with there(_raw(g)):
+            return super().run_hooks(node, g, whose)
 
 
 def _raw(value: Any) -> Any:

@@ -114,12 +114,15 @@ class Backend(
         """How many threads of the host should share work on so many bytes."""
         return 1
 
-    def synchronize(self) -> None:
-        """Wait until the device has done what was asked of it."""
+    def synchronize(self, device: str | None = None) -> None:
+        """Wait until `device` (the current one) has done what was asked of it."""
 
-    def memory_stats(self) -> dict[str, int]:
-        """Bytes in use on the device by name; empty where nothing keeps count."""
+    def memory_stats(self, device: str | None = None) -> dict[str, int]:
+        """Bytes in use on a device by name; empty where nothing keeps count."""
         return {}
+
+    def empty_cache(self) -> None:
+        """Give memory back that is kept for later arrays, where some is."""
 
     def native_generator(self, seed: tuple[int, int]) -> Any:
         """A generator with NumPy's `Generator` methods, seeded with two integers."""
@@ -319,11 +322,21 @@ class Backend(
         e[rows, a] = 0.0
         return e, e.sum(axis=1), d, rows, a
 
-    def small_cross_entropy(
-        self, logits: Array, target: Array, axis: int, with_grad: bool
-    ) -> tuple[Any, Array | None, float] | None:
-        """A short way to (mean loss, its gradient or None, 1/n) of a batch of labels
-        without options; None where a backend has none for it."""
+    def cross_entropy(
+        self,
+        logits: Array,
+        target: Array,
+        *,
+        axis: int,
+        reduction: str,
+        weight: Array | None,
+        ignore_index: int | None,
+        label_smoothing: float,
+        with_grad: bool,
+    ) -> tuple[Any, Array | None, Any] | None:
+        """All of the op at once: the loss, its gradient or None, and the factor that
+        is left out of a gradient where `scales_late`. None where a backend has no such
+        kernel for it: then the op is made of `softmax_cross_entropy`."""
         return None
 
     @np.errstate(all="ignore")

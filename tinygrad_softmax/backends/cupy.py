@@ -10,10 +10,9 @@ start. `make_backend` imports CuPy; it is called when "cuda" is first asked for.
 from __future__ import annotations
 
 import importlib
-import os
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from math import prod
 from typing import Any
 
@@ -22,16 +21,16 @@ import numpy as np
 from .base import Array
 from .cuda.kernels import Kernels
 from .cupy_activations import CupyActivations
+from .cupy_checks import check, imported
+from .cupy_cross_entropy import CrossEntropyKernels
 from .cupy_dropout import CupyDropout
+from .cupy_labels import BadLabels
 from .cupy_softmax import SoftmaxKernels
-from .dtypes import float32, int32, int64, is_floating, is_half
+from .dtypes import float32, int32, is_floating, is_half
 from .targets import LabelError, label_error
 
-CUPY_NEEDED = 14  # NumPy 2's promotion, and bfloat16
-NO_DRIVER, NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, cudaErrorNoDevice
 
-
-class CupyBackend(CupyActivations, CupyDropout, SoftmaxKernels):
+class CupyBackend(CrossEntropyKernels, SoftmaxKernels, CupyActivations, CupyDropout):
     """Arrays in the memory of CUDA devices, computed by CuPy.
 
     cupy: the module. cupyx: its companion; by default imported when first needed.
@@ -47,8 +46,9 @@ class CupyBackend(CupyActivations, CupyDropout, SoftmaxKernels):
         self._cupyx = cupyx
         if hasattr(cupy, "RawModule"):  # (a double of CuPy may lack a compiler)
             self.kernels = Kernels(cupy)
-        self._bad_labels: dict[int, _FirstBadLabel] = {}  # by device
+        self.bad_label_records = BadLabels(cupy)
         self._uploading: list[tuple[Any, np.ndarray]] = []  # (event, pinned array)
+        self._lock = threading.Lock()  # over it: two threads may upload
 
     # -- placement ---------------------------------------------------------------
 
@@ -86,13 +86,38 @@ class CupyBackend(CupyActivations, CupyDropout, SoftmaxKernels):
         An array of CuPy stays where it is unless `device` says otherwise; other data
         goes to the current device. Nothing is waited for.
         """
-        mine = isinstance(data, self.array_type)
-        if mine and device is None:
-            if dtype is None or data.dtype == dtype:
+        if isinstance(data, self.array_type):
+            if dtype is not None and data.dtype != dtype:
+                with data.device:
+                    data = data.astype(dtype)
+            chosen: Any = None if device is None else self.on(device)
+            if device is None or chosen.id == data.device.id:
                 return data
-            device = self.device_of(data)
+            return self._from_another(data, device)
         with nullcontext() if device is None else self.on(device):
             return self.xp.asarray(data, dtype=dtype)
+
+    def _from_another(self, array: Array, device: str) -> Array:
+        """A copy on `device` of an array of another one.
+
+        The current streams of the two wait for each other: the copy begins when the
+        array is computed, and the array's memory is used anew when it is copied. CuPy
+        sees to neither, and can't copy what isn't contiguous.
+        """
+        cuda = self.xp.cuda
+        with array.device:
+            if not array.flags.c_contiguous:
+                array = array.copy()
+            origin = cuda.get_current_stream()
+            computed = origin.record()
+        with self.on(device):
+            stream = cuda.get_current_stream()
+            stream.wait_event(computed)
+            result = self.xp.asarray(array)
+            copied = stream.record()
+        with array.device:
+            origin.wait_event(copied)
+        return result
 
     def pinned(self, array: np.ndarray) -> np.ndarray:
         """A copy in page-locked memory, of CuPy's pool."""
@@ -111,13 +136,21 @@ class CupyBackend(CupyActivations, CupyDropout, SoftmaxKernels):
             result = self.xp.empty(array.shape, array.dtype)
             result.set(array)
             event = self.xp.cuda.get_current_stream().record()
-        self._uploading = [each for each in self._uploading if not each[0].done]
-        self._uploading.append((event, array))
+        with self._lock:
+            self._forget_uploaded()
+            self._uploading.append((event, array))
         return result
 
+    def _forget_uploaded(self) -> None:
+        """Let go of the host arrays that have been copied."""
+        self._uploading = [each for each in self._uploading if not each[0].done]
+
     def for_another_thread(self) -> AbstractContextManager:
-        """This thread's current device and stream."""
-        return _current(self.xp.cuda.Device(), self.xp.cuda.get_current_stream())
+        """This thread's current device, and its current stream of every device."""
+        cuda = self.xp.cuda
+        count = self.device_count()
+        streams = [cuda.get_current_stream(index) for index in range(count)]
+        return _current(cuda, cuda.Device(), streams)
 
     def to_host(self, array: Array) -> np.ndarray:
         """A copy as a `numpy.ndarray`.
@@ -126,30 +159,38 @@ class CupyBackend(CupyActivations, CupyDropout, SoftmaxKernels):
         raises its IndexError, once.
         """
         host = array.get() if isinstance(array, self.array_type) else np.asarray(array)
-        for first in list(self._bad_labels.values()):
-            error = first.read()
-            if error is not None:
-                raise error
+        self.bad_label_records.raise_first()
         return host
 
-    def synchronize(self) -> None:
-        """Wait until the current device has done what was asked of it."""
-        self.xp.cuda.Device().synchronize()
+    def synchronize(self, device: str | None = None) -> None:
+        """Wait until a device (the current one) has done what was asked of it."""
+        with self.on(device or self.name) as chosen:
+            chosen.synchronize()
 
-    def memory_stats(self) -> dict[str, int]:
-        """Bytes of the current device.
+    def memory_stats(self, device: str | None = None) -> dict[str, int]:
+        """Bytes of a device (the current one).
 
         pool_used: in arrays. pool_total: held by CuPy, which keeps what arrays gave
         back. device_used, device_total: of the whole device, by all its programs.
         """
-        pool = self.xp.get_default_memory_pool()
-        free, total = self.xp.cuda.runtime.memGetInfo()
-        return {
-            "pool_used": pool.used_bytes(),
-            "pool_total": pool.total_bytes(),
-            "device_used": total - free,
-            "device_total": total,
-        }
+        with self.on(device or self.name):  # which CuPy's pool is asked about
+            pool = self.xp.get_default_memory_pool()
+            free, total = self.xp.cuda.runtime.memGetInfo()
+            return {
+                "pool_used": pool.used_bytes(),
+                "pool_total": pool.total_bytes(),
+                "device_used": total - free,
+                "device_total": total,
+            }
+
+    def empty_cache(self) -> None:
+        """Give back what CuPy's pools of every device, and of the host, keep unused."""
+        for index in range(self.device_count()):
+            with self.xp.cuda.Device(index):
+                self.xp.get_default_memory_pool().free_all_blocks()
+        with self._lock:
+            self._forget_uploaded()
+        self.xp.get_default_pinned_memory_pool().free_all_blocks()
 
     def native_generator(self, seed: tuple[int, int]) -> Any:
         """CuPy's Generator over Philox, whose state is made fastest."""
@@ -169,14 +210,11 @@ class CupyBackend(CupyActivations, CupyDropout, SoftmaxKernels):
 
         The first of them is noted on the device; the next `to_host` raises its error.
         """
-        device = labels.device.id
         options = (labels.shape, classes, ignore_index, error)
         with labels.device:
             bad = self.bad_labels(labels, classes, ignore_index)
             if bad is not None and bad.size:
-                if device not in self._bad_labels:
-                    self._bad_labels[device] = _FirstBadLabel(self.xp)
-                self._bad_labels[device].note(bad, labels, options)
+                self.bad_label_records.on(labels.device).note(bad, labels, options)
         return bad
 
     # -- kernels -----------------------------------------------------------------
@@ -242,9 +280,13 @@ class CupyBackend(CupyActivations, CupyDropout, SoftmaxKernels):
 
 
 @contextmanager
-def _current(device: Any, stream: Any) -> Iterator[None]:
-    """The current device and stream of the thread that enters."""
-    with device, stream:
+def _current(cuda: Any, device: Any, streams: list[Any]) -> Iterator[None]:
+    """The current device, and stream of each device, of the thread that enters."""
+    with ExitStack() as stack:
+        for index, stream in enumerate(streams):
+            stack.enter_context(cuda.Device(index))  # only there, and left there too
+            stack.enter_context(stream)
+        stack.enter_context(device)
         yield
 
 
@@ -283,155 +325,12 @@ def _atomic_dtype(dtype: np.dtype) -> np.dtype:
     return int32 if dtype.kind in "iub" and dtype.itemsize < 4 else dtype
 
 
-class _FirstBadLabel:
-    """The first bad label of a device, kept there until somebody reads a value.
-
-    It is three numbers in the device's memory: which check, which row, which label. The
-    checks' options stay on the host; a program has few different ones.
-    """
-
-    def __init__(self, xp: Any) -> None:
-        self.xp = xp
-        self.lock = threading.Lock()
-        self.options: dict[tuple, int] = {}
-        self.record = xp.zeros(3, int64)
-
-    def note(self, bad: Array, labels: Array, options: tuple) -> None:
-        """Keep the first True of `bad`, unless an earlier one is kept already."""
-        with self.lock:
-            number = self.options.setdefault(options, len(self.options) + 1)
-        bad, labels = bad.reshape(-1), labels.reshape(-1)
-        first = bad.argmax()
-        found = self.xp.empty(3, int64)
-        found[0] = bad[first] * number  # 0 where no label is bad
-        found[1] = first
-        found[2] = labels[first]
-        self.xp.copyto(self.record, found, where=self.record[:1] == 0)
-
-    def read(self) -> IndexError | None:
-        """The error of the label that was kept, which is then forgotten."""
-        number, row, value = self.record.get().tolist()
-        if not number:
-            return None
-        with self.record.device:
-            self.record.fill(0)
-        with self.lock:
-            shape, *options, error = list(self.options)[number - 1]
-        place = tuple(int(i) for i in np.unravel_index(row, shape))
-        return error(place, value, *options)
-
-
-# -- is there a GPU? -------------------------------------------------------------------
-
-
 def make_backend(cupy: Any = None, cupyx: Any = None) -> CupyBackend:
     """The CUDA backend, after a check that CuPy, a driver, a device and its libraries
     work; `cupy` and `cupyx` are the modules, imported if they are not given.
 
     Raises RuntimeError that says what was found and what to install.
     """
-    cupy = _imported() if cupy is None else cupy
-    _check_version(cupy)
-    _check_device(cupy)
-    _check_libraries(cupy)
+    cupy = imported() if cupy is None else cupy
+    check(cupy)
     return CupyBackend(cupy, cupyx)
-
-
-def _imported() -> Any:
-    try:
-        return importlib.import_module("cupy")
-    except ModuleNotFoundError as error:
-        if error.name == "cupy":
-            raise RuntimeError(
-                'device "cuda" needs CuPy, which is not installed; mend: pip install '
-                '"tinygrad-softmax[cuda13]", or [cuda12] for an older NVIDIA driver'
-            ) from None
-        raise _broken(error) from error
-    except ImportError as error:
-        raise _broken(error) from error
-
-
-def _broken(error: ImportError) -> RuntimeError:
-    return RuntimeError(
-        f'device "cuda": CuPy is installed but can\'t be imported ({_line(error)}); '
-        'mend: pip install --force-reinstall "tinygrad-softmax[cuda13]", or [cuda12]'
-    )
-
-
-def _check_version(cupy: Any) -> None:
-    major = cupy.__version__.partition(".")[0]
-    if major.isdecimal() and int(major) < CUPY_NEEDED:
-        raise RuntimeError(
-            f'device "cuda": CuPy {cupy.__version__} was found, but {CUPY_NEEDED} or '
-            'later is needed; mend: pip install --upgrade "tinygrad-softmax[cuda13]", '
-            "or [cuda12]"
-        )
-
-
-def _check_device(cupy: Any) -> None:
-    """Raise if there is no driver, too old a one, or no device."""
-    if cupy.cuda.is_available():
-        return
-    runtime = cupy.cuda.runtime
-    found = f'device "cuda": CuPy {cupy.__version__} was found'
-    try:
-        runtime.getDeviceCount()
-        status, text = NO_DEVICE, ""
-    except Exception as error:
-        status, text = getattr(error, "status", None), _line(error)
-    if status == NO_DEVICE:
-        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-        also = "" if hidden is None else f" (CUDA_VISIBLE_DEVICES is {hidden!r})"
-        raise RuntimeError(
-            f"{found} and an NVIDIA driver, but no CUDA device{also}; mend: run on a "
-            'machine with an NVIDIA GPU, or use device="cpu"'
-        )
-    if status == NO_DRIVER and not runtime.driverGetVersion():
-        raise RuntimeError(
-            f"{found}, but no NVIDIA driver; mend: install the driver of the GPU "
-            '(nvidia-smi must work), or use device="cpu"'
-        )
-    if status == NO_DRIVER:
-        raise RuntimeError(
-            f"{found}, built for CUDA {_version(runtime.runtimeGetVersion())}, but the "
-            f"NVIDIA driver supports only CUDA {_version(runtime.driverGetVersion())}; "
-            'mend: update the driver, or pip uninstall CuPy and pip install "tinygrad-'
-            'softmax[cuda12]"'
-        )
-    raise RuntimeError(
-        f"{found}, but CUDA does not start: {text}; mend: see that nvidia-smi works, "
-        'or use device="cpu"'
-    )
-
-
-def _check_libraries(cupy: Any) -> None:
-    """Run one elementwise function and one matrix product: they load the libraries."""
-    library = "NVRTC, CUDA's compiler,"
-    try:
-        ones = cupy.ones((2, 2), float32)
-        sums = ones + cupy.exp(ones - ones)
-        library = "cuBLAS, CUDA's matrix library,"
-        works = cupy.matmul(sums, sums).get().tolist() == [[8.0, 8.0], [8.0, 8.0]]
-    except Exception as error:
-        major = cupy.cuda.runtime.runtimeGetVersion() // 1000
-        raise RuntimeError(
-            f'device "cuda": CuPy {cupy.__version__} and a CUDA device were found, but '
-            f"{library} does not work ({type(error).__name__}: {_line(error)}); mend: "
-            f'pip install "tinygrad-softmax[cuda{major}]", which brings it'
-        ) from error
-    if not works:
-        raise RuntimeError(
-            f'device "cuda": CuPy {cupy.__version__} and a CUDA device were found, but '
-            "the product of two 2 x 2 matrices came out wrong; mend: update the NVIDIA "
-            "driver and CuPy"
-        )
-
-
-def _version(number: int) -> str:
-    """CUDA's 12040 is 12.4."""
-    return f"{number // 1000}.{number % 1000 // 10}"
-
-
-def _line(error: BaseException) -> str:
-    """The first line of an error's text."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

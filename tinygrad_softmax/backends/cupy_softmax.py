@@ -6,9 +6,10 @@ still do what has no kernel: integers and arrays without elements.
 
 from __future__ import annotations
 
-from .base import Array, Backend
+from .base import Array
 from .cuda import geometry
-from .cuda.kernels import Kernels, takes
+from .cuda.kernels import takes
+from .cupy_kernels import CudaKernels
 from .dtypes import working_dtype
 
 HELD = (32, 64, 128)  # bytes of a row that a thread keeps in registers
@@ -16,13 +17,8 @@ HELD_OF_TWO = (32, 64)  # where it keeps two rows, and only 32 by single element
 # compiler then needs registers for addresses
 
 
-class SoftmaxKernels(Backend):
-    """The kernels of base.py over rows (n, C), one launch each.
-
-    kernels: those compiled for the device; None where nothing can compile them.
-    """
-
-    kernels: Kernels | None = None
+class SoftmaxKernels(CudaKernels):
+    """The kernels of base.py over rows (n, C), one launch each."""
 
     def softmax(self, x: Array) -> Array:
         """softmax over the last axis of x, shape (n, C)."""

@@ -87,6 +87,12 @@ def is_half(dtype: np.dtype) -> bool:
     return dtype.itemsize == 2 and is_floating(dtype)
 
 
+def scales_late(dtype: np.dtype) -> bool:
+    """Whether a gradient over a mean's divisor would be flushed to 0: in float16, whose
+    smallest number is 6e-8. (bfloat16's is that of float32.)"""
+    return dtype == float16
+
+
 def working_dtype(dtype: np.dtype) -> np.dtype:
     """The dtype that arithmetic on `dtype` is done in: float32 for 16-bit floats."""
     return float32 if is_half(dtype) else dtype

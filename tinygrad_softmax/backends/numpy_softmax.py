@@ -125,17 +125,31 @@ class SoftmaxKernels(Backend):
 
     # -- softmax_cross_entropy -------------------------------------------------------
 
-    def small_cross_entropy(
-        self, logits: Array, target: Array, axis: int, with_grad: bool
+    def cross_entropy(
+        self,
+        logits: Array,
+        target: Array,
+        *,
+        axis: int,
+        reduction: str,
+        weight: Array | None,
+        ignore_index: int | None,
+        label_smoothing: float,
+        with_grad: bool,
     ) -> tuple[Any, Array | None, float] | None:
         """The mean over a small batch of labels, with nothing on the way that such a
         batch does not need: there the calls cost more than what they compute."""
+        if reduction != "mean" or weight is not None or label_smoothing:
+            return None
         kinds = logits.dtype.char in "fd" and target.dtype.kind == "i"
         if not kinds or logits.ndim != 2 or not 0 < logits.size <= SMALL or axis != 1:
             return None
-        if not logits.flags.c_contiguous or not all_below(target, logits.shape[1]):
+        n, classes = logits.shape
+        if ignore_index is not None and 0 <= ignore_index < classes:
             return None
-        n, grad = len(target), np.empty_like(logits) if with_grad else None
+        if not logits.flags.c_contiguous or not all_below(target, classes):
+            return None
+        grad = np.empty_like(logits) if with_grad else None
         with np.errstate(all="ignore"):
             losses = softmax_blocks.of_plain_labels(logits, target, grad, 1.0 / n)
             total = np.add.reduce(losses)

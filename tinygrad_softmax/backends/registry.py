@@ -77,6 +77,17 @@ def there(array: Any) -> AbstractContextManager:
     return backend.on(backend.device_of(array))
 
 
+def numbers_there(array: Any, count: int, start: int = 0) -> Any:
+    """`count` whole numbers from `start` on, on the device of `array`.
+
+    >>> import numpy as np
+    >>> numbers_there(np.zeros(1), 3, start=2)
+    array([2, 3, 4])
+    """
+    with there(array):
+        return backend_of(array).xp.arange(start, start + count)
+
+
 def check_devices(
     name: str, a: Any, b: Any, what: tuple[str, str] = ("one input", "another")
 ) -> None:

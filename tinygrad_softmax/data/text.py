@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import backend_of
+from ..backends import backend_of, there
 from ..creation import asarray
 from ..tensor import Tensor
 from .dataset import Dataset, StackedSamples, checked_indices
@@ -168,7 +168,9 @@ class CharDataset(Dataset[tuple[Tensor, Tensor]]):
         places = starts[:, None] + np.arange(self.block_size)
         backend = backend_of(self.numbers.array)
         placed = backend.asarray(places, device=self.numbers.device)
-        return StackedSamples(self.numbers[placed], self.numbers[placed + 1])
+        with there(placed):
+            following = placed + 1
+        return StackedSamples(self.numbers[placed], self.numbers[following])
 
 
 def split_text(text: str, fraction: float = 0.9) -> tuple[str, str]:

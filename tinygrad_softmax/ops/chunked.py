@@ -16,7 +16,7 @@ import numpy as np
 from ..autograd import is_grad_enabled, primitive, scaled
 from ..autograd.core_ops import cast, sum_to
 from ..backends import backend_of
-from ..backends.dtypes import is_floating, is_half, working_dtype
+from ..backends.dtypes import is_floating, scales_late, working_dtype
 from ..backends.targets import Targets, label_error
 from .cross_entropy import (
     early_scale,
@@ -156,7 +156,7 @@ def _(
         targets = row_targets(x, len(weight), target, -1, *options)
         g = of_kept_rows(g, target, ignore_index)
         return _through_chunks(x, weight, bias, targets, chunk, needs, 1.0, g)[1:]
-    g = g * scale if is_half(x.dtype) else g
+    g = g * scale if scales_late(x.dtype) else g
     grads = (grad_x, grad_weight, grad_bias)
     return tuple(None if each is None else scaled(each, g) for each in grads)
 

@@ -21,7 +21,7 @@ from ..autograd import is_grad_enabled, primitive, scaled
 from ..autograd.callers import users_frame
 from ..autograd.core_ops import cast, sum_to
 from ..backends import backend_of, namespace
-from ..backends.dtypes import is_floating, is_half, working_dtype
+from ..backends.dtypes import is_floating, scales_late, working_dtype
 from ..backends.targets import Targets
 from .arithmetic import where
 from .axes import kept_shape
@@ -43,11 +43,18 @@ def _cross_entropy(
     label_smoothing,
     with_grad,
 ):
-    none = ignore_index is None or not 0 <= ignore_index < logits.shape[axis]
-    if none and reduction == "mean" and weight is None and not label_smoothing:
-        found = backend_of(logits).small_cross_entropy(logits, target, axis, with_grad)
-        if found is not None:
-            return found
+    found = backend_of(logits).cross_entropy(
+        logits,
+        target,
+        axis=axis,
+        reduction=reduction,
+        weight=weight,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        with_grad=with_grad,
+    )
+    if found is not None:
+        return found
     classes, options = logits.shape[axis], (weight, ignore_index, label_smoothing)
     targets = row_targets(logits, classes, target, axis, *options, check=True)
     scale = mean_scale(targets, reduction, working_dtype(logits.dtype))
@@ -102,9 +109,8 @@ def _row_losses(logits, target, targets: Targets, axis, grad, scale):
 
 
 def early_scale(scale: Any, logits: Any) -> Any:
-    """What the kernel multiplies the gradient by: 1/n would flush 16-bit ones to 0, so
-    theirs is left to backward."""
-    return 1.0 if is_half(logits.dtype) else scale
+    """What the kernel multiplies the gradient by; the rest is left to backward."""
+    return 1.0 if scales_late(logits.dtype) else scale
 
 
 def mean_scale(targets: Targets, reduction: str, dtype: Any) -> Any:
@@ -171,7 +177,7 @@ def _(g, logits, target, axis, reduction, weight, ignore_index, label_smoothing)
 def _(g, target, grad_logits, scale, axis, reduction, ignore_index):
     if reduction == "none":
         g = expand_dims(of_kept_rows(g, target, ignore_index), axis)
-    return scaled(grad_logits, g * scale if is_half(grad_logits.dtype) else g)
+    return scaled(grad_logits, g * scale if scales_late(grad_logits.dtype) else g)
 
 
 @_cross_entropy.vjp("target")

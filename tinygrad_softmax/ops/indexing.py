@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Variable, primitive
-from ..backends import backend_of, check_devices, namespace
+from ..backends import backend_of, check_devices, namespace, numbers_there
+from ..backends.registry import several_devices
 from .axes import check_axis
 from .comparisons import argsort
 from .shaping import moveaxis, reshape
@@ -54,13 +55,13 @@ def _may_repeat(index: Any) -> bool:
     return any(hasattr(p, "dtype") and p.dtype.kind in "iu" and p.ndim for p in parts)
 
 
-def _plain(index: Any, x: Any) -> Any:
+def plain_index(index: Any, x: Any) -> Any:
     """An index with raw arrays in place of tensors and lists, on x's device."""
     if isinstance(index, tuple):
-        return tuple(_plain(part, x) for part in index)
+        return tuple(plain_index(part, x) for part in index)
     array = getattr(x, "array", x)
-    if isinstance(index, Variable):
-        index = index.array
+    if isinstance(index, Variable) or type(index) in several_devices:
+        index = getattr(index, "array", index)
         check_devices("getitem", array, index, ("the tensor", "the index"))
     elif isinstance(index, list) or (
         isinstance(index, np.ndarray) and not isinstance(array, np.ndarray)
@@ -84,7 +85,7 @@ def getitem(x, index):
     >>> tg.arange(6.0)[1:4]
     tensor([1., 2., 3.])
     """
-    return _getitem(x, index=_plain(index, x))
+    return _getitem(x, index=plain_index(index, x))
 
 
 @primitive(name="index_add")
@@ -112,7 +113,7 @@ def index_add(x, index, values):
     >>> tg.index_add(tg.zeros(3), [0, 0, 2], 1.0)
     tensor([2., 0., 1.])
     """
-    return _index_add(x, values, index=_plain(index, x))
+    return _index_add(x, values, index=plain_index(index, x))
 
 
 @primitive(name="index_update")
@@ -156,7 +157,7 @@ def index_update(x, index, values):
     >>> tg.index_update(tg.zeros(3), 1, 5.0)
     tensor([0., 5., 0.])
     """
-    return _index_update(x, values, index=_plain(index, x))
+    return _index_update(x, values, index=plain_index(index, x))
 
 
 def take(x, indices, axis=None):
@@ -170,7 +171,7 @@ def take(x, indices, axis=None):
     if axis is None:
         x, axis = reshape(x, -1), 0
     axis = check_axis("take", axis, x)
-    return _getitem(x, index=(slice(None),) * axis + (_plain(indices, x),))
+    return _getitem(x, index=(slice(None),) * axis + (plain_index(indices, x),))
 
 
 def take_along_axis(x, indices, axis=-1):
@@ -184,18 +185,18 @@ def take_along_axis(x, indices, axis=-1):
             [4.]])
     """
     axis = check_axis("take_along_axis", axis, x)
-    indices = _plain(indices, x)
+    indices = plain_index(indices, x)
     if getattr(indices, "ndim", 0) != x.ndim:
         raise ValueError(
             f"take_along_axis: the indices have shape {getattr(indices, 'shape', ())}, "
             f"but x has shape {x.shape}; mend: give them as many axes"
         )
-    xp = namespace(indices)
     index = []
     for i, n in enumerate(x.shape):
         open_shape = [1] * x.ndim
         open_shape[i] = n
-        index.append(indices if i == axis else xp.arange(n).reshape(open_shape))
+        places = indices if i == axis else numbers_there(indices, n).reshape(open_shape)
+        index.append(places)
     return _getitem(x, index=tuple(index))
 
 
@@ -212,9 +213,8 @@ def diagonal(x, offset=0, axis1=0, axis2=1):
         raise ValueError(f"diagonal: axis1 and axis2 are both {axis1}; give two axes")
     x = moveaxis(x, (axis1, axis2), (-2, -1))
     n = max(0, min(x.shape[-2] + min(offset, 0), x.shape[-1] - max(offset, 0)))
-    xp = namespace(getattr(x, "array", x))
-    along = xp.arange(n)
-    return _getitem(x, index=(..., along + max(-offset, 0), along + max(offset, 0)))
+    array, starts = getattr(x, "array", x), (max(-offset, 0), max(offset, 0))
+    return _getitem(x, index=(..., *(numbers_there(array, n, i) for i in starts)))
 
 
 def sort(x, axis=-1, descending=False):

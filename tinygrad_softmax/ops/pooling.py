@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ..autograd import primitive
 from ..autograd.core_ops import cast
-from ..backends import backend_of, namespace
+from ..backends import backend_of, namespace, there
 from ..backends.dtypes import working_dtype
 
 
@@ -86,10 +86,12 @@ def average_pool(x, *, window, positions, limits, divisor=None):
         return cast(total * (1.0 / divisor), dtype=x.dtype)
     array = getattr(total, "array", total)
     xp, shares = namespace(array), 1.0
-    for axis, (low, high) in enumerate(limits):
-        start = xp.arange(positions[axis]) * window.stride[axis] - window.padding[axis]
-        stop = xp.minimum(start + window.kernel[axis], high)
-        counts = xp.maximum(stop - xp.maximum(start, low), 1)
-        counts = counts.reshape((-1,) + (1,) * (len(limits) - 1 - axis))
-        shares = shares / counts.astype(array.dtype)
+    with there(array):
+        for axis, (low, high) in enumerate(limits):
+            step, padding = window.stride[axis], window.padding[axis]
+            start = xp.arange(positions[axis]) * step - padding
+            stop = xp.minimum(start + window.kernel[axis], high)
+            counts = xp.maximum(stop - xp.maximum(start, low), 1)
+            counts = counts.reshape((-1,) + (1,) * (len(limits) - 1 - axis))
+            shares = shares / counts.astype(array.dtype)
     return cast(total * shares, dtype=x.dtype)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backends import backend_of
+from ..backends import backend_of, check_devices, several_devices
 from ..backends.dtypes import float32, float64, get_default_dtype, is_half
 from ..backends.threads import for_each
 from ..ops import to_device
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["FlatGroup", "FlatParameters"]
 
 Array = Any  # an array of some backend
+PARAMETER = "a parameter", "its gradient"  # for errors
 BLOCK_ARRAYS = 2  # so large a part of a cache is one array of a block: measured best
 MOST_RUNS = 256  # kept for the next step
 BLOCK_BYTES = 64 << 20  # of one array, where a backend names no size of its own
@@ -216,12 +217,15 @@ class FlatParameters:
     def flat_gradients(self) -> list[Array | None]:
         """Each parameter's gradient along one axis; None where it has none."""
         found: list[Array | None] = []
+        kind = type(self.values)
         for parameter, shape in zip(self.parameters, self.shapes):
             grad = parameter.grad
             if grad is None:
                 found.append(None)
             else:
                 array = grad.array
+                if type(array) is not kind or several_devices:
+                    check_devices("step", parameter.array, array, PARAMETER)
                 if array.shape != shape:
                     raise ValueError(
                         f"step: a parameter of shape {shape} has a gradient of shape "

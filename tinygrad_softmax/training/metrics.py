@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import backend_of, namespace
+from ..backends import backend_of, check_devices, namespace, there
 from ..creation import asarray
 from ..tensor import Tensor
 
@@ -28,7 +28,8 @@ def accuracy(output: Any, target: Any) -> Any:
     0.5
     """
     output, target = _labelled("accuracy", output, target)
-    return _share(output.argmax(axis=1) == target)
+    with there(output):
+        return _share(output.argmax(axis=1) == target)
 
 
 def top_k_accuracy(output: Any, target: Any, k: int = 5) -> Any:
@@ -45,8 +46,9 @@ def top_k_accuracy(output: Any, target: Any, k: int = 5) -> Any:
     if not 1 <= k <= classes:
         raise ValueError(f"top_k_accuracy: k is {k}; expected 1 to {classes} classes")
     xp = namespace(output)
-    best = xp.moveaxis(xp.argsort(output, axis=1), 1, -1)[..., classes - k :]
-    return _share((best == target[..., None]).any(axis=-1))
+    with there(output):
+        best = xp.moveaxis(xp.argsort(output, axis=1), 1, -1)[..., classes - k :]
+        return _share((best == target[..., None]).any(axis=-1))
 
 
 def _labelled(name: str, output: Any, target: Any) -> tuple[Any, Any]:
@@ -59,6 +61,7 @@ def _labelled(name: str, output: Any, target: Any) -> tuple[Any, Any]:
             f"has shape {output.shape}; expected an output (N, C, ...) and integer "
             "labels (N, ...)"
         )
+    check_devices(name, output, target, ("the output", "the target"))
     return output, target
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 BLOCK = 128  # threads of a block where a row needs no more
 WIDEST = 512  # threads that a block over rows may have: MOST_THREADS of common.cuh
 MOST_BLOCKS = 2**31 - 1  # of a grid's first axis
+MOST_ROWS = 65535  # of its second axis
+STATIC = 2048  # bytes of shared memory left for what kernels declare themselves
 ACCESS = 16  # bytes of the widest load and store
 FLAT_THREADS, BATCH = 128, 2  # of flat.cuh
 TILE, DEEP = 64, 8  # of bias_activations.cu

@@ -46,29 +46,35 @@ class Source:
 
     file: str
     dtypes: tuple[str, ...] = FLOATS
-    macros: tuple[Mapping[str, int], ...] = ({},)
+    macros: tuple[Mapping[str, Any], ...] = ({},)
     wide_loads: frozenset[str] = frozenset()
     wide_stores: frozenset[str] = frozenset()
 
-    def variants(self) -> Iterator[tuple[str, Mapping[str, int]]]:
+    def variants(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Every (dtype, macros) that the file is compiled with."""
         for dtype in self.dtypes:
             for macros in self.macros:
                 yield dtype, macros
 
 
-def product(**values: tuple[int, ...]) -> tuple[dict[str, int], ...]:
+def product(**values: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
     """All combinations of macros' values.
 
     >>> product(WIDE=(0, 1), HELD=(32,))
     ({'WIDE': 0, 'HELD': 32}, {'WIDE': 1, 'HELD': 32})
     """
-    sets: list[dict[str, int]] = [{}]
+    sets: list[dict[str, Any]] = [{}]
     for name, choices in values.items():
         sets = [{**each, name: choice} for each in sets for choice in choices]
     return tuple(sets)
 
 
+CROSS_ENTROPY = (
+    *product(KIND=(0, 1), TARGET=("int", "i64"), WIDE=(0,), HELD=(0, 32)),
+    *product(KIND=(0, 1), TARGET=("int", "i64"), WIDE=(1,), HELD=(0, 32, 128)),
+    *product(KIND=(2,), TARGET=("T", "W"), WIDE=(0,), HELD=(0, 32)),
+    *product(KIND=(2,), TARGET=("T", "W"), WIDE=(1,), HELD=(0, 32, 64)),
+)
 BIASED = frozenset(
     {"relu", "gelu", "gelu_tanh", "relu_grad", "gelu_grad", "gelu_tanh_grad"}
 )
@@ -89,6 +95,19 @@ SOURCES = {
             + product(WIDE=(1,), HELD=(0, 32, 64)),
             wide_loads=frozenset({"softmax_vjp", "log_softmax_vjp"}),
             wide_stores=frozenset({"softmax_vjp", "log_softmax_vjp"}),
+        ),
+        Source(
+            "cross_entropy.cu",
+            macros=CROSS_ENTROPY,
+            wide_loads=frozenset(
+                {"cross_entropy", "cross_entropy_parts", "cross_entropy_from_parts"}
+            ),
+            wide_stores=frozenset({"cross_entropy", "cross_entropy_from_parts"}),
+        ),
+        Source(
+            "loss_sums.cu",
+            dtypes=("float32", "float64"),
+            macros=product(TARGET=("int", "i64")),
         ),
         Source(
             "activations.cu",
@@ -151,7 +170,7 @@ def functions(source: str) -> dict[str, str]:
     return {name: bounds for bounds, name in _KERNEL.findall(source)}
 
 
-def options(dtype: str, macros: Mapping[str, int]) -> tuple[str, ...]:
+def options(dtype: str, macros: Mapping[str, Any]) -> tuple[str, ...]:
     """The compiler's options for a dtype and macros.
 
     >>> options("float16", {"WIDE": 1})
@@ -216,7 +235,7 @@ class Kernels:
         self._limits: dict[int, Limits] = {}
         self._lock = threading.Lock()
 
-    def get(self, file: str, function: str, dtype: np.dtype, **macros: int) -> Kernel:
+    def get(self, file: str, function: str, dtype: np.dtype, **macros: Any) -> Kernel:
         """The kernel `function` of a source, for arrays of `dtype`.
 
         Raises RuntimeError with the compiler's words if it can't be compiled.
@@ -236,7 +255,7 @@ class Kernels:
             )
         return self._limits[device]
 
-    def _compiled(self, key: tuple, macros: Mapping[str, int]) -> Kernel:
+    def _compiled(self, key: tuple, macros: Mapping[str, Any]) -> Kernel:
         file, function, dtype = key[0], key[1], key[2].name
         module_key = (file, dtype, *macros.items())
         with self._lock:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ... import ops
 from ...autograd import primitive
-from ...backends import backend_of, there
+from ...backends import backend_of, check_devices, there
 from ...backends.dtypes import working_dtype
 from ...ops.cross_entropy_checks import check_floating
 from .precision import wide
@@ -63,6 +63,7 @@ def batch_norm(
                 "per channel, whose variance is 0; mend: a larger batch in training, "
                 "or module.eval()"
             )
+        _check_running("batch_norm", input, running_mean, running_var)
         running = _array(running_mean), _array(running_var), momentum
         return _batch_norm(input, weight, bias, eps=eps, running=running)
     if running_mean is None or running_var is None:
@@ -211,6 +212,7 @@ def instance_norm(
     if not input.size:
         return _channel_affine(input, None, weight, bias)
     if not (running_mean is None and running_var is None):
+        _check_running(name, input, running_mean, running_var)
         x, samples = _array(input), input.shape[0]
         with there(x):
             each = x.reshape(1, samples * x.shape[1], places)
@@ -325,6 +327,14 @@ def _move_towards(running: Any, batch: Any, momentum: Any, factor: float = 1.0) 
         old = array.astype(working_dtype(array.dtype), copy=False)
         new = batch.reshape(array.shape) * factor
         array[...] = (1.0 - momentum) * old + momentum * new
+
+
+def _check_running(name: str, input: Any, *running: Any) -> None:
+    """The running values are where the input is: they are written to in place."""
+    for each in running:
+        if each is not None:
+            what = "the input", "a running value"
+            check_devices(name, _array(input), _array(each), what)
 
 
 def _check_channels(name: str, input: Any, *per_channel: Any) -> None:

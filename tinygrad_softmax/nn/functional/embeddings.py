@@ -105,7 +105,8 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     if num_classes == -1:
         if not labels.size:
             raise ValueError("one_hot: there are no labels; mend: give num_classes")
-        num_classes = int(labels.max()) + 1
+        with there(labels):
+            num_classes = int(labels.max()) + 1
     if num_classes < 1:
         raise ValueError(
             f"one_hot: num_classes was given as {num_classes}; expected 1 or more, or "

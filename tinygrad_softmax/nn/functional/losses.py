@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from ...backends import backend_of
+from ...backends import backend_of, check_devices, there
 from ...backends.dtypes import is_floating, working_dtype
 from ...backends.targets import Targets, label_error
 
@@ -104,20 +104,22 @@ def nll_loss(
             f"'sum' or 'none'"
         )
     rows, targets, shape = _rows_and_targets(input, target, weight, ignore_index)
-    labels, xp = targets.labels(), targets.xp
-    weights = targets.row_weights(working_dtype(rows.dtype))
-    if targets.bad is not None:  # a GPU reports them later; until then they are nan
-        weights = xp.where(targets.bad, weights.dtype.type(np.nan), weights)
-    picked = ops.getitem(rows, (xp.arange(len(labels)), labels))
-    ignored = targets.values == ignore_index
-    losses = ops.where(ignored, 0.0, picked) * -weights  # else 0 * -inf
+    with there(targets.values):
+        labels, xp = targets.labels(), targets.xp
+        weights = targets.row_weights(working_dtype(rows.dtype))
+        if targets.bad is not None:  # a GPU reports them later; until then they are nan
+            weights = xp.where(targets.bad, weights.dtype.type(np.nan), weights)
+        places, ignored = xp.arange(len(labels)), targets.values == ignore_index
+        divisor, minus = weights.sum(), -weights
+    picked = ops.getitem(rows, (places, labels))
+    losses = ops.where(ignored, 0.0, picked) * minus  # else 0 * -inf
     if reduction == "none":
         return ops.reshape(losses, shape)
     total = ops.sum(losses)
     if reduction == "sum":
         return total
     with np.errstate(invalid="ignore"):  # the mean of no rows is nan
-        return total / weights.sum()
+        return total / divisor
 
 
 def _class_axis(input: Any) -> int:
@@ -139,9 +141,14 @@ def _rows_and_targets(
         )
     classes = input.shape[axis]
     rows = ops.reshape(ops.moveaxis(input, axis, -1), (-1, classes))
-    backend = backend_of(getattr(rows, "array", rows))
+    array = getattr(rows, "array", rows)
+    check_devices("nll_loss", array, labels, ("the input", "the target"))
+    backend = backend_of(array)
     if weight is not None:
-        weight = backend.asarray(getattr(weight, "array", weight))
+        weight = getattr(weight, "array", weight)
+        if not isinstance(weight, (list, tuple)):
+            check_devices("nll_loss", array, weight, ("the input", "weight"))
+        weight = backend.asarray(weight, device=backend.device_of(array))
         if weight.shape != (classes,):
             raise ValueError(
                 f"nll_loss: weight has shape {weight.shape}; expected a weight for "

@@ -12,7 +12,7 @@ from typing import Any
 
 from ... import ops
 from ...autograd import is_grad_enabled
-from ...backends import backend_of
+from ...backends import numbers_there, there
 from ...backends.dtypes import working_dtype
 from ...backends.windows import Window
 from ...ops.linalg import _matmul
@@ -309,9 +309,10 @@ def _adaptive_max(
     if window is None:
         window = Window(longest, longest, (0,) * axes, (1,) * axes)
         uneven = list(zip(longest, lengths, counts, strict=True))
-        xp = backend_of(getattr(input, "array", input)).xp
+        array = getattr(input, "array", input)
         for axis, sizes in enumerate(uneven, -axes):
-            places = _place(xp.arange(sizes[0] * sizes[2]), *sizes)
+            with there(array):
+                places = _place(numbers_there(array, sizes[0] * sizes[2]), *sizes)
             wide = ops.take(wide, places, axis)
     out = on_a_batch(wide, axes, lambda x: _largest(x, window, counts, return_indices))
     if not (return_indices and uneven):
@@ -366,8 +367,9 @@ def _even_window(input: Any, counts: tuple[int, ...]) -> Window | None:
 
 def _shares(input: Any, length: int, count: int, dtype: Any) -> Any:
     """The matrix (length, count) that averages over the windows."""
-    xp = backend_of(getattr(input, "array", input)).xp
-    number, places = xp.arange(count), xp.expand_dims(xp.arange(length), 1)
-    start, stop = number * length // count, -(-(number + 1) * length // count)
-    inside = (places >= start) & (places < stop)
-    return inside.astype(dtype) / (stop - start).astype(dtype)
+    array = getattr(input, "array", input)
+    number, places = numbers_there(array, count), numbers_there(array, length)[:, None]
+    with there(array):
+        start, stop = number * length // count, -(-(number + 1) * length // count)
+        inside = (places >= start) & (places < stop)
+        return inside.astype(dtype) / (stop - start).astype(dtype)

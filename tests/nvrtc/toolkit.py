@@ -1,4 +1,4 @@
-"""Compiles CUDA sources for any architecture, and reads the machine code: no GPU needed.
+"""Compiles CUDA sources for any architecture and reads the machine code, without GPU.
 
 NVRTC comes from the package nvidia-cuda-nvrtc, and is called through ctypes; cuobjdump
 and nvdisasm come from the packages of their names.

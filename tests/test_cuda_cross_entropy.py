@@ -1,0 +1,208 @@
+"""The CUDA kernels of the cross-entropy, run on the CPU: numbers, not a GPU's."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import cuda_checks as checks
+import cuda_cross_entropy
+import cuda_shim
+import numpy as np
+import pytest
+import strict_cupy
+from cuda_cross_entropy import Case
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tinygrad_softmax as tg
+from tinygrad_softmax.backends import cupy_cross_entropy
+from tinygrad_softmax.backends.base import Backend
+
+
+@pytest.fixture(scope="module")
+def cuda():
+    with strict_cupy.strict_cuda() as cuda:
+        yield cuda
+
+
+@pytest.fixture(scope="module")
+def backend(cuda):
+    return cuda.backend
+
+
+@pytest.mark.parametrize("case", cuda_cross_entropy.CASES, ids=str)
+def test_every_kernel_with_every_option(backend, case):
+    case(backend)
+
+
+@settings(max_examples=150)
+@given(
+    st.integers(1, 40),
+    checks.columns,
+    checks.dtypes,
+    st.sampled_from(["int32", "int64", "float32", "same"]),
+    st.sampled_from(["mean", "sum", "none"]),
+    st.booleans(),
+    st.sampled_from([None, -100, 0]),
+    st.sampled_from([0.0, 0.0, 0.1, 1.0]),
+    st.sampled_from([0, 0, 0, 1]),
+    st.sampled_from([0.1, 3.0, 30.0]),
+    checks.schedules,
+    checks.seeds,
+)
+def test_rows(backend, n, columns, dtype, target, reduction, weighted, ignore, e, shift,
+              scale, schedule, seed):  # fmt: skip
+    n = min(n, 3 if columns > 1000 else 40)
+    if target == "same" or (target == "float32" and dtype == "float64"):
+        target = dtype
+    ignore = ignore if "int" in target else None
+    case = Case((n, columns), 1, dtype, target, reduction, weighted, ignore, e, shift,
+                scale, seed)  # fmt: skip
+    with cuda_shim.schedule(schedule, seed % 1000):
+        case(backend)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    st.data(),
+    checks.dtypes,
+    st.sampled_from(["int32", "int64", "same"]),
+    st.sampled_from(["mean", "sum", "none"]),
+    st.booleans(),
+    st.booleans(),
+    checks.seeds,
+)
+def test_any_axis(
+    backend, shape, data, dtype, target, reduction, weighted, turned, seed
+):
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    target = dtype if target == "same" else target
+    Case(tuple(shape), axis, dtype, target, reduction, weighted, seed=seed,
+         transposed=turned)(backend)  # fmt: skip
+
+
+def test_confident_rows_keep_their_digits(backend):
+    cuda_cross_entropy.confident_rows(backend)
+
+
+SPECIAL = (0.0, 1.0, -200.0, np.inf, -np.inf, np.nan)
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from([2, 3, 9, 40, 17001]),
+    st.lists(st.sampled_from(SPECIAL), min_size=1, max_size=6),
+    st.integers(0, 40),
+    st.booleans(),
+    checks.schedules,
+    checks.seeds,
+)
+def test_infinities_and_nan_are_where_the_reference_has_them(
+    backend, columns, values, label, soft, schedule, seed
+):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(4, columns))
+    places = rng.integers(0, x.size, len(values))
+    x.reshape(-1)[places] = values
+    label = min(label, columns - 1)
+    target = np.full(4, label)
+    if soft:
+        target = rng.random(x.shape) * (rng.random(x.shape) < 0.6)
+    found = []
+    with cuda_shim.schedule(schedule):
+        for device in ("cuda", "cpu"):
+            logits = tg.tensor(x, device=device, requires_grad=True)
+            to = tg.tensor(target, device=device)
+            loss = tg.softmax_cross_entropy(logits, to, reduction="none")
+            loss.sum().backward()
+            found.append((loss.detach().numpy(), logits.grad.numpy()))
+    for ours, reference in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, reference, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(5, 4), (40000, 2)])
+def test_a_bad_label_is_named_when_a_value_is_read(cuda, reduction, weighted, shape):
+    n, classes = shape
+    labels = np.zeros(n, "int64")
+    labels[[2, n - 1]] = classes, -1
+    logits = tg.tensor(np.zeros(shape, "float32"), device="cuda", requires_grad=True)
+    weight = tg.ones(classes, device="cuda") if weighted else None
+    target = tg.tensor(labels, device="cuda")
+    with cuda.counting() as seen:
+        loss = tg.softmax_cross_entropy(
+            logits, target, reduction=reduction, weight=weight
+        )
+        loss.sum().backward()
+    assert not seen.waits
+    losses, gradient = loss.array.get(), logits.grad.array.get()
+    assert np.isnan(losses if reduction != "none" else losses[[2, n - 1]]).all()
+    assert np.isnan(gradient[[2, n - 1]]).all()
+    rest = np.delete(gradient, [2, n - 1], axis=0)
+    assert np.isfinite(rest).all()
+    message = rf"the label in row 2 is {classes}, but with {classes} classes"
+    with pytest.raises(IndexError, match=message):
+        loss.detach().numpy()
+    tg.ones(1, device="cuda").numpy()  # raised once
+
+
+def test_the_logits_are_read_once_and_the_gradient_is_written_once(cuda):
+    """Two launches, and one array of the logits' size."""
+    logits = tg.tensor(np.ones((64, 512), "float32"), device="cuda", requires_grad=True)
+    target = tg.tensor(np.zeros(64, "int64"), device="cuda")
+    with cuda.counting() as seen:
+        tg.softmax_cross_entropy(logits, target).backward()
+    assert seen.launches == ["cross_entropy", "tally_rows"]
+
+
+def test_sums_do_not_depend_on_the_device(backend):
+    """Not on its number of multiprocessors: the parts are a function of the shape."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40000, 2)).astype("float32"), rng.integers(0, 2, 40000)
+    found = set()
+    for count in (1, 3, 132):
+        attributes = {**strict_cupy_attributes(), "MultiProcessorCount": count}
+        with (
+            mock.patch.object(backend.kernels, "_limits", {}),
+            mock.patch("strict_kernels.ATTRIBUTES", attributes),
+        ):
+            loss = tg.softmax_cross_entropy(
+                tg.tensor(x, device="cuda"), tg.tensor(y, device="cuda")
+            )
+            found.add(loss.item())
+    assert len(found) == 1
+
+
+def strict_cupy_attributes() -> dict[str, int]:
+    import strict_kernels
+
+    return strict_kernels.ATTRIBUTES
+
+
+def test_in_place_over_the_logits(backend):
+    """As linear_cross_entropy asks for it: the gradient takes the logits' place."""
+    rng = np.random.default_rng(1)
+    from tinygrad_softmax.backends.targets import Targets
+
+    for columns in (5, 64, 17001):
+        x, labels = rng.normal(size=(3, columns)), rng.integers(0, columns, 3)
+        expected = x.copy()
+        losses = Backend().softmax_cross_entropy(x, Targets(np, labels), expected)
+        place = backend.xp.asarray(x)
+        targets = Targets(backend.xp, backend.xp.asarray(labels))
+        got = backend.softmax_cross_entropy(place, targets, place)
+        np.testing.assert_allclose(got.get(), losses, rtol=1e-12)
+        np.testing.assert_allclose(place.get(), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_float16_gradients_are_not_flushed_by_the_mean(backend):
+    """1 / n is left to backward: half of these would be 0 in float16."""
+    n = 70000
+    x = tg.tensor(np.zeros((n, 2), "float16"), device="cuda", requires_grad=True)
+    loss = tg.softmax_cross_entropy(x, tg.tensor(np.zeros(n, "int64"), device="cuda"))
+    (loss * 4096.0).backward()
+    expected = np.float16(0.5 * 4096 / n)
+    np.testing.assert_allclose(abs(x.grad.numpy()), expected, rtol=2e-3)
+    assert cupy_cross_entropy.scales_late(np.dtype("float16"))

@@ -1,0 +1,77 @@
+"""The shapes that CUDA kernels are launched in, for arrays of any size."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygrad_softmax.backends.cuda import geometry, kernels
+
+HELD = st.sampled_from([(32,), (32, 64), (32, 64, 128), (128,)])
+SIZES = st.one_of(st.integers(1, 5000), st.integers(1, 2**40))
+
+
+@given(SIZES, SIZES, st.sampled_from([4, 8]), HELD)
+def test_rows(n, columns, itemsize, held):
+    grid, (lanes, together), kept = geometry.rows(n, columns, itemsize, held)
+    assert lanes & (lanes - 1) == 0
+    assert 8 <= lanes <= geometry.WIDEST
+    assert lanes * together % 32 == 0
+    assert lanes * together <= geometry.WIDEST
+    assert 1 <= grid[0] <= geometry.MOST_BLOCKS
+    # Every row has its block, and no block is idle, unless there are too many.
+    if grid[0] < geometry.MOST_BLOCKS:
+        assert (grid[0] - 1) * together < n <= grid[0] * together
+    # A row that is kept fits, and one that is not could not be.
+    if kept:
+        assert kept in held
+        assert columns * itemsize <= lanes * kept
+    else:
+        assert columns * itemsize > geometry.WIDEST * held[-1]
+        assert lanes == geometry.WIDEST
+    # A column's number fits into 32 bits where the kernel counts so.
+    assert not kept or lanes * kept < 2**31
+
+
+def test_more_columns_never_take_fewer_lanes():
+    for itemsize in (4, 8):
+        lanes = [
+            geometry.rows(1, c, itemsize, (32, 64, 128)).block[0]
+            for c in range(1, 40000)
+        ]
+        assert lanes == sorted(lanes)
+
+
+@given(SIZES, st.integers(1, 16), st.sampled_from([128, 256]))
+def test_flat(n, per_thread, threads):
+    grid, block, _ = geometry.flat(n, per_thread, threads)
+    assert block == (threads,)
+    if grid[0] < geometry.MOST_BLOCKS:
+        assert (
+            (grid[0] - 1) * threads * per_thread < n <= grid[0] * threads * per_thread
+        )
+
+
+@pytest.mark.parametrize("n", [2**31 - 1, 2**31, 2**31 + 1, 2**34])
+def test_past_two_to_the_31(n):
+    assert geometry.rows(n, 8, 4, (32,)).grid == (-(-n // 16),)
+    assert geometry.rows(1, n, 2, (32,)) == ((1,), (geometry.WIDEST, 1), 0)
+    assert geometry.flat(n, 4).grid == (-(-n // 1024),)
+    assert geometry.flat(2**45, 1).grid == (2**31 - 1,)
+
+
+@given(st.integers(1, 2**33), st.sampled_from([2, 4, 8]), st.integers(0, 100))
+def test_wide(columns, itemsize, shift):
+    wide = geometry.is_wide(columns, itemsize, 512 + shift * itemsize)
+    row_starts = [512 + shift * itemsize + i * columns * itemsize for i in range(4)]
+    assert wide == all(start % 16 == 0 for start in row_starts)
+
+
+def test_the_sources_agree():
+    assert f"MOST_THREADS = {geometry.WIDEST};" in kernels.read("common.cuh")
+    for source in kernels.SOURCES.values():
+        assert kernels.functions(kernels.read(source.file)), source.file
+        assert source.wide_loads | source.wide_stores <= set(
+            kernels.functions(kernels.read(source.file))
+        )
