@@ -11,7 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from cuda_checks import REFERENCE, assert_close, draw_array, on_device, wide
+from cuda_checks import (
+    REFERENCE,
+    assert_close,
+    draw_array,
+    dtype_of,
+    on_device,
+    wide,
+)
 from cuda_cross_entropy import CASES as CROSS_ENTROPY
 from philox import words
 
@@ -176,7 +183,9 @@ def bias_case(n: int, columns: int, dtype: str, shift: int) -> Case:
         for name in ("relu", "gelu", "gelu_tanh"):
             size = 1 + abs(wide(x)) + abs(wide(bias))
             ulps = 16 + gelu_ulps(host, "tanh", dtype)
-            expected, kept = REFERENCE.bias_activation(host.copy(), 0 * host[0], name, 1)
+            expected, kept = REFERENCE.bias_activation(
+                host.copy(), 0 * host[0], name, 1
+            )
             for with_grad in (False, True):
                 given = on_device(backend, x, shift)
                 got, mine = backend.bias_activation(given, of_bias, name, with_grad)
@@ -195,6 +204,32 @@ def bias_case(n: int, columns: int, dtype: str, shift: int) -> Case:
     return check
 
 
+# (elements, dtype, elements past a multiple of 16 bytes): less than a pack, blocks with a
+# tail, addresses that forbid 8 bytes.
+CAST = [
+    (3, "float16", 0),
+    (4, "bfloat16", 0),
+    (2050, "float16", 0),
+    (4099, "bfloat16", 0),
+    (1030, "bfloat16", 2),
+    (517, "float16", 1),
+]
+
+
+def cast_case(n: int, dtype: str, shift: int) -> Case:
+    def check(backend: Any) -> None:
+        x, narrow = rows(1, n, "float32", 100.0)[0], dtype_of(dtype)
+        x[0], x[-1], x[n // 2] = -0.0, np.inf, 1e-6
+        got = backend.cast(on_device(backend, x, shift), narrow).get()
+        assert got.dtype == narrow
+        assert got.tobytes() == x.astype(narrow).tobytes()
+        back = backend.cast(on_device(backend, got, shift), np.dtype("float32")).get()
+        assert back.dtype == np.float32
+        assert back.tobytes() == got.astype("float32").tobytes()
+
+    return check
+
+
 def dropout_case(n: int, dtype: str, shift: int) -> Case:
     def check(backend: Any) -> None:
         x, draw, p = rows(1, n, dtype)[0], Draw(2**40 + 7, 2**33 + 5), 0.3
@@ -206,8 +241,12 @@ def dropout_case(n: int, dtype: str, shift: int) -> Case:
         assert backend.kept((n,), p, draw).get().tolist() == kept.tolist()
         for each in (3, 8, 1000):
             blocks = rows(5, each, dtype)
-            got, _ = backend.dropout(on_device(backend, blocks, shift), p, draw, (5, 1), 1)
-            expected = wide(blocks) * (words(5, *draw[:2])[:, None] >= 0.3 * 2.0**32) / 0.7
+            got, _ = backend.dropout(
+                on_device(backend, blocks, shift), p, draw, (5, 1), 1
+            )
+            expected = (
+                wide(blocks) * (words(5, *draw[:2])[:, None] >= 0.3 * 2.0**32) / 0.7
+            )
             assert_close(got, expected, dtype, 2)
 
     return check
@@ -216,5 +255,7 @@ def dropout_case(n: int, dtype: str, shift: int) -> Case:
 for _flat in FLAT:
     case("activations.cu")(activations_case(*_flat))
     case("dropout.cu")(dropout_case(*_flat))
+for _cast in CAST:
+    case("cast.cu")(cast_case(*_cast))
 for _biased in BIASED:
     case("bias_activations.cu")(bias_case(*_biased))

@@ -27,6 +27,7 @@ from op_references import along_axis, each, exact, over_axes
 
 from tinygrad_softmax import ops
 from tinygrad_softmax.autograd import core_ops
+from tinygrad_softmax.backends.random import Draw
 from tinygrad_softmax.backends.windows import Window
 from tinygrad_softmax.nn import functional
 from tinygrad_softmax.nn.functional import (
@@ -1116,7 +1117,7 @@ ROWS += [
         dropouts._dropout,
         ref.dropout,
         tuple(
-            case(each, p=0.25, draw=draw, shape=shape, with_grad=True)
+            case(each, p=0.25, draw=Draw(*draw), shape=shape, with_grad=True)
             for each, draw, shape in DROPPED
         ),
         plain,

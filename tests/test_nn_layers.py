@@ -19,7 +19,7 @@ from test_nn_losses import LOSSES, loss_of
 
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn
-from tinygrad_softmax.backends.cupy_dropout import CupyDropout
+from tinygrad_softmax.backends.cupy_dropout import CudaDropout
 from tinygrad_softmax.backends.dropouts import DropoutKernels
 from tinygrad_softmax.nn import functional as F  # noqa: N812  (PyTorch's name)
 from tinygrad_softmax.nn.functional import channel_norms
@@ -419,7 +419,7 @@ def test_a_training_step_of_every_layer_waits_for_nothing(monkeypatch):
     with strict_cuda() as cuda:
         # A seed drops others on a GPU: here the same as on the CPU.
         for name in ("dropout", "kept"):
-            monkeypatch.setattr(CupyDropout, name, getattr(DropoutKernels, name))
+            monkeypatch.setattr(CudaDropout, name, getattr(DropoutKernels, name))
         for device in ("cpu", "cuda"):
             model = build(device)
             x, y = tg.tensor(index, device=device), tg.tensor(target, device=device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any
 
 Array = Any
@@ -53,16 +55,23 @@ class BiasKernels:
         return out, slope
 
     def bias_activation_grad(
-        self, g: Array, kept: Array, bias: Array, activation: str, needs_bias: bool
+        self,
+        g: Array,
+        kept: Array,
+        bias: Array,
+        activation: str,
+        needs_bias: bool,
+        product: Callable[[Array, Array], Array] = operator.mul,
     ) -> tuple[Array, Array | None]:
         """The gradients of x and of the bias (None if not needed).
 
-        kept: what `bias_activation` returned, and is not written to.
+        kept: what `bias_activation` returned. product: of it and g; the engine's
+        `scaled` writes it over `kept` where nobody needs that any more.
         """
         if activation == "relu":
             dx = self.relu_grad(g, kept)
         else:
-            dx = (g * kept).astype(g.dtype, copy=False)
+            dx = product(kept, g).astype(g.dtype, copy=False)
         if not needs_bias:
             return dx, None
         return dx, self.sum(dx, tuple(range(dx.ndim - 1)))

@@ -20,17 +20,20 @@ import numpy as np
 
 from .base import Array
 from .cuda.kernels import Kernels
-from .cupy_activations import CupyActivations
+from .cupy_activations import CudaActivations
+from .cupy_casts import CudaCasts
 from .cupy_checks import check, imported
 from .cupy_cross_entropy import CrossEntropyKernels
-from .cupy_dropout import CupyDropout
+from .cupy_dropout import CudaDropout
 from .cupy_labels import BadLabels
 from .cupy_softmax import SoftmaxKernels
 from .dtypes import float32, int32, is_floating, is_half
 from .targets import LabelError, label_error
 
 
-class CupyBackend(CrossEntropyKernels, SoftmaxKernels, CupyActivations, CupyDropout):
+class CupyBackend(
+    CrossEntropyKernels, SoftmaxKernels, CudaActivations, CudaDropout, CudaCasts
+):
     """Arrays in the memory of CUDA devices, computed by CuPy.
 
     cupy: the module. cupyx: its companion; by default imported when first needed.

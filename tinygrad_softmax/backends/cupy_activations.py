@@ -6,17 +6,20 @@ and keeps nothing else: gelu's slope is made again, of an input that is kept any
 
 The plain functions of activations.py and gelus.py are the definition, and what these are
 tested against. They still do what has no kernel: integers, arrays without elements,
-arrays of different shapes or dtypes, relu and tanh forward (CuPy has them as one kernel).
+arrays of different shapes or dtypes, tanh forward (CuPy has it as one kernel).
 """
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any
 
 from . import activations
-from .base import Array, Backend
+from .base import Array
 from .cuda import geometry
-from .cuda.kernels import Kernels, takes
+from .cuda.kernels import takes
+from .cupy_kernels import CudaKernels, flat_launch
 from .dtypes import working_dtype
 
 KERNELS = {
@@ -31,33 +34,37 @@ KERNELS = {
 GELU = {"none": "gelu", "tanh": "gelu_tanh"}
 
 
-class CupyActivations(Backend):
+class CudaActivations(CudaKernels):
     """The kernels of base.py that treat every element by itself, one launch each."""
-
-    kernels: Kernels | None = None
 
     def elementwise(self, function: Any, *arrays: Array) -> Array:
         """The function by its kernel, where it has one."""
         name = KERNELS.get(function)
-        if name is None or not self._takes_flat(*arrays):
+        if name is None or not self._activation_fits(*arrays):
             return super().elementwise(function, *arrays)
         return self._activated(name, *arrays)
 
+    def relu(self, x: Array) -> Array:
+        """The larger of x and 0, element by element."""
+        if not self._activation_fits(x):
+            return super().relu(x)
+        return self._activated("relu", x)
+
     def relu_grad(self, g: Array, out: Array) -> Array:
         """The gradient of relu's input, from its output's and its output."""
-        if not self._takes_flat(g, out):
+        if not self._activation_fits(g, out):
             return super().relu_grad(g, out)
         return self._activated("relu_grad", g, out)
 
     def gelu(self, x: Array, approximate: str, with_grad: bool) -> tuple[Array, Any]:
         """x times the normal distribution function of x; `gelu_grad` makes the slope."""
-        if not self._takes_flat(x):
+        if not self._activation_fits(x):
             return super().gelu(x, approximate, with_grad)
         return self._activated(GELU[approximate], x), None
 
     def gelu_grad(self, g: Array, x: Array, approximate: str) -> Array:
         """The gradient of gelu's input, from its output's and its input."""
-        if not self._takes_flat(g, x):
+        if not self._activation_fits(g, x):
             return super().gelu_grad(g, x, approximate)
         return self._activated(f"{GELU[approximate]}_grad", g, x)
 
@@ -66,7 +73,7 @@ class CupyActivations(Backend):
     ) -> tuple[Array, Any]:
         """activation(x + bias), and what `bias_activation_grad` wants: x, or of relu
         the result. Where x is not wanted it is written over."""
-        if not self._takes_flat(x):
+        if not self._activation_fits(x):
             return super().bias_activation(x, bias, activation, with_grad)
         if x.dtype != bias.dtype:
             dtype = self.xp.result_type(x.dtype, bias.dtype)
@@ -74,43 +81,56 @@ class CupyActivations(Backend):
         x, bias = self.xp.ascontiguousarray(x), self.xp.ascontiguousarray(bias)
         keeps_x = with_grad and activation != "relu"
         out = self.xp.empty(x.shape, x.dtype) if keeps_x else x
-        self._launch_tiles(activation, x, x, bias, out)
+        wide, tiles = self._bias_tiles(x, out)
+        self._launch_bias_tiles(activation, wide, tiles, x, (x, bias, out))
         return out, (x if keeps_x else out) if with_grad else None
 
     def bias_activation_grad(
-        self, g: Array, kept: Array, bias: Array, activation: str, needs_bias: bool
+        self,
+        g: Array,
+        kept: Array,
+        bias: Array,
+        activation: str,
+        needs_bias: bool,
+        product: Callable[[Array, Array], Array] = operator.mul,
     ) -> tuple[Array, Array | None]:
         """The gradients of x and bias (None if not needed): one pass, and the sums of
         columns of its tiles."""
-        if not self._takes_flat(kept):
-            return super().bias_activation_grad(g, kept, bias, activation, needs_bias)
+        if not self._activation_fits(kept):
+            return super().bias_activation_grad(
+                g, kept, bias, activation, needs_bias, product
+            )
         g, bias = (
             self.xp.ascontiguousarray(each.astype(kept.dtype, copy=False))
             for each in (g, bias)
         )
         columns, work = kept.shape[-1], working_dtype(kept.dtype)
-        tiles = geometry.tiles(kept.size // columns, columns, 1).grid[0]
         dx = self.xp.empty(kept.shape, kept.dtype)
-        sums = self.xp.empty((tiles, columns), work) if needs_bias else None
+        wide, tiles = self._bias_tiles(kept, g, dx)
+        down = tiles.grid[0]
+        sums = self.xp.empty((down, columns), work) if needs_bias else None
         added = None if activation == "relu" else bias
-        self._launch_tiles(f"{activation}_grad", kept, g, kept, added, dx, sums)
+        name, given = f"{activation}_grad", (g, kept, added, dx, sums)
+        self._launch_bias_tiles(name, wide, tiles, kept, given)
         if sums is None:
             return dx, None
         d_bias = self.xp.empty(bias.shape, bias.dtype)
-        kernel = self._kernel("bias_activations.cu", "sum_tiles", bias.dtype, False)
+        kernel = self._activation_kernel(
+            "bias_activations.cu", "sum_tiles", bias.dtype, False
+        )
         grid = (-(-columns // geometry.WARP),)
-        kernel(grid, (geometry.WARP, geometry.DEEP), (sums, d_bias, tiles, columns))
+        kernel(grid, (geometry.WARP, geometry.SUMMING), (sums, d_bias, down, columns))
         return dx, d_bias
 
     # -- launching ---------------------------------------------------------------
 
-    def _takes_flat(self, *arrays: Array) -> bool:
+    def _activation_fits(self, *arrays: Array) -> bool:
         """Whether there are kernels, and these are arrays of one shape and dtype."""
         if self.kernels is None or not all(hasattr(x, "__setitem__") for x in arrays):
             return False
         return takes(*arrays) and all(x.shape == arrays[0].shape for x in arrays)
 
-    def _kernel(self, file: str, name: str, dtype: Any, wide: bool) -> Any:
+    def _activation_kernel(self, file: str, name: str, dtype: Any, wide: bool) -> Any:
         assert self.kernels is not None
         return self.kernels.get(file, name, dtype, WIDE=int(wide))
 
@@ -120,25 +140,23 @@ class CupyActivations(Backend):
         x = inputs[0]
         out = self.xp.empty(x.shape, x.dtype)
         wide, launch = flat_launch(x, out, *inputs)
-        kernel = self._kernel("activations.cu", name, x.dtype, wide)
+        kernel = self._activation_kernel("activations.cu", name, x.dtype, wide)
         kernel(launch.grid, launch.block, (*inputs, out, x.size))
         return out
 
-    def _launch_tiles(self, name: str, like: Array, *arrays: Array | None) -> None:
-        """Run a kernel of bias_activations.cu over the rows of `like`."""
-        columns, size = like.shape[-1], like.itemsize
-        pointers = (each.data.ptr for each in arrays if each is not None)
-        wide = geometry.is_wide(columns, size, *pointers)
-        n = like.size // columns
-        launch = geometry.tiles(n, columns, geometry.vector(size, wide))
-        kernel = self._kernel("bias_activations.cu", name, like.dtype, wide)
-        kernel(launch.grid, launch.block, (*arrays, n, columns))
+    def _bias_tiles(self, *arrays: Array) -> tuple[bool, geometry.Tiles]:
+        """Whether these rows can be accessed 16 bytes at a time, and in which tiles."""
+        x = arrays[0]
+        columns, pointers = x.shape[-1], (each.data.ptr for each in arrays)
+        wide = geometry.is_wide(columns, x.itemsize, *pointers)
+        vector = geometry.vector(x.itemsize, wide)
+        return wide, geometry.tiles(x.size // columns, columns, vector)
 
-
-def flat_launch(*arrays: Array) -> tuple[bool, geometry.Launch]:
-    """Whether the arrays can be accessed 16 bytes at a time, and how a kernel of
-    flat.cuh over them is launched."""
-    x = arrays[0]
-    pointers = (each.data.ptr for each in arrays)
-    wide = geometry.is_wide(geometry.ACCESS, x.itemsize, *pointers)
-    return wide, geometry.elements(x.size, geometry.vector(x.itemsize, wide))
+    def _launch_bias_tiles(
+        self, name: str, wide: bool, tiles: geometry.Tiles, rows: Array, given: tuple
+    ) -> None:
+        """Run a kernel of bias_activations.cu over `rows`."""
+        kernel = self._activation_kernel("bias_activations.cu", name, rows.dtype, wide)
+        columns = rows.shape[-1]
+        sizes = (rows.size // columns, columns, tiles.rows)
+        kernel(tiles.grid, tiles.block, (*given, *sizes))

@@ -14,18 +14,16 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from .base import Array, Backend
+from .base import Array
 from .cuda import geometry
-from .cuda.kernels import Kernels, takes
-from .cupy_activations import flat_launch
+from .cuda.kernels import takes
+from .cupy_kernels import CudaKernels, flat_launch
 from .dtypes import float32
 from .random import captured_draws, signed
 
 
-class CupyDropout(Backend):
+class CudaDropout(CudaKernels):
     """The kernels of dropouts.py, one launch each."""
-
-    kernels: Kernels | None = None
 
     def kept(self, shape: tuple[int, ...], p: float, draw: Any) -> Array:
         """A mask that is True with probability 1 - p, to 2^-32."""
@@ -67,7 +65,8 @@ def limit(p: float) -> int:
 def placed(draw: Any) -> tuple[int, int, Any]:
     """What a kernel wants of a draw: seed and count, and where a replay finds others."""
     captured = captured_draws()
-    if captured is None:
-        return signed(draw[0]), draw[1], None
-    state, number = captured.place(draw)
+    place = None if captured is None else captured.place(draw)
+    if place is None:
+        return signed(draw.seed), draw.count, None
+    state, number = place
     return 0, number, state

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .base import Backend
+from .base import Array, Backend
+from .cuda import geometry
 from .cuda.kernels import Kernels
 
 
@@ -13,3 +14,12 @@ class CudaKernels(Backend):
     """
 
     kernels: Kernels | None = None
+
+
+def flat_launch(*arrays: Array) -> tuple[bool, geometry.Launch]:
+    """Whether the arrays can be accessed 16 bytes at a time, and how a kernel of
+    flat.cuh over them is launched."""
+    x = arrays[0]
+    pointers = (each.data.ptr for each in arrays)
+    wide = geometry.is_wide(geometry.ACCESS, x.itemsize, *pointers)
+    return wide, geometry.elements(x.size, geometry.vector(x.itemsize, wide))

@@ -22,7 +22,7 @@ class DropoutKernels:
 
     def kept(self, shape: tuple[int, ...], p: float, draw: Any) -> Array:
         """A mask that is True with probability 1 - p, to 2^-24."""
-        native = self.native_generator((draw[0], draw[1]))
+        native = self.native_generator((draw.seed, draw.count))
         return native.random(shape, dtype=float32) >= p
 
     def dropout(
@@ -35,6 +35,6 @@ class DropoutKernels:
         which is dropped as a whole.
         """
         one = x.dtype.type
-        kept = self.xp.asarray(self.kept(shape, p, draw))  # (of shape () NumPy's scalar)
+        kept = self.xp.asarray(self.kept(shape, p, draw))  # (shape (): NumPy's scalar)
         mask = kept * one(1.0 / (1.0 - p))  # (`where` would have to branch)
         return x * mask, mask if with_grad else None

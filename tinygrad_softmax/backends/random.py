@@ -165,9 +165,14 @@ class CapturedDraws:
             self._starts[generator] = generator.state
             self._states[generator] = self.backend.xp.empty(2, "int64")
 
-    def place(self, draw: Draw) -> tuple[Any, int]:
-        """Where the device finds seed and count, and what is added to the count."""
-        start = self._starts[draw.generator]
+    def place(self, draw: Draw) -> tuple[Any, int] | None:
+        """Where the device finds seed and count, and what is added to the count.
+
+        None for a draw from before the capture: it stays what it was.
+        """
+        start = self._starts.get(draw.generator)
+        if start is None or draw.count <= start[1]:
+            return None
         return self._states[draw.generator], draw.count - start[1]
 
     def advance(self) -> None:

@@ -26,6 +26,11 @@ __device__ __forceinline__ void map_two(const T* g, const T* x, T* out, long lon
 }
 
 extern "C" __global__ void __launch_bounds__(FLAT_THREADS)
+    relu(const T* __restrict__ x, T* __restrict__ out, long long n) {
+    map_one(x, out, n, [](W v) { return relu_of(v); });
+}
+
+extern "C" __global__ void __launch_bounds__(FLAT_THREADS)
     sigmoid(const T* __restrict__ x, T* __restrict__ out, long long n) {
     map_one(x, out, n, [](W v) { return Logistic(v).at; });
 }

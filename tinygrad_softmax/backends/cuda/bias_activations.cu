@@ -2,44 +2,57 @@
 // bias) and the sums of its columns, which are the bias's gradient. Each element is read
 // once; what x + bias was is not kept.
 //
-// A block (32, DEEP) does a tile, TILE rows of 32 packs of columns: each thread keeps its
-// pack of the bias, and the sums of its columns. Those of a tile are added in a fixed
-// order, and so are those of all tiles, by sum_tiles.
+// A block (32, DEEP) does a tile, some rows of 32 packs of columns (geometry.tiles): each
+// thread keeps its pack of the bias, and the sums of its columns. Those of a tile are added
+// in a fixed order, and so are those of all tiles, by sum_tiles.
 
 #include "activations.cuh"
 
-constexpr int TILE = 64;        // rows of a block: geometry.TILE
-constexpr int DEEP = 8;         // threads of a block that share its columns
+constexpr int DEEP = 8;  // threads of a block that share its columns
 constexpr int TILE_THREADS = 32 * DEEP;
-constexpr int AT_ONCE = 4;      // rows that a thread reads before it computes
+constexpr int AT_ONCE = 4;  // rows that a thread reads before it computes
+constexpr int SUMMING = 32;  // threads of sum_tiles that share a column
+constexpr int SUM_THREADS = 32 * SUMMING;
 
-// f(row of the tile's first, column, whether there is such a column), all threads alike.
+// f(column, whether there is such a column) for this thread's columns, all threads alike.
 template <class F>
 __device__ __forceinline__ void each_tile(long long columns, F f) {
     const long long of_block = 32 * VECTOR;
     for (long long start = blockIdx.y * of_block; start < columns;
          start += gridDim.y * of_block) {
         const long long column = start + (int)threadIdx.x * VECTOR;
-        f((long long)blockIdx.x * TILE, column, column < columns);
+        f(column, column < columns);
     }
 }
 
 // f(row, k) for this thread's rows of a tile, AT_ONCE of them read by `read(row, k)` before.
 template <class Read, class F>
-__device__ __forceinline__ void each_row_of_tile(long long first, long long n, Read read,
+__device__ __forceinline__ void each_row_of_tile(long long n, long long of_tile, Read read,
                                                  F f) {
+    const long long first = blockIdx.x * of_tile;
+    const long long end = first + of_tile < n ? first + of_tile : n;
 #pragma unroll 1
-    for (int batch = 0; batch < TILE; batch += DEEP * AT_ONCE) {
-        const long long row = first + batch + threadIdx.y;
+    for (long long row = first + threadIdx.y; row < end; row += DEEP * AT_ONCE) {
 #pragma unroll
         for (int k = 0; k < AT_ONCE; k++) {
-            if (row + k * DEEP < n) read(row + k * DEEP, k);
+            if (row + k * DEEP < end) read(row + k * DEEP, k);
         }
 #pragma unroll
         for (int k = 0; k < AT_ONCE; k++) {
-            if (row + k * DEEP < n) f(row + k * DEEP, k);
+            if (row + k * DEEP < end) f(row + k * DEEP, k);
         }
     }
+}
+
+// A pack of the bias, which may lie anywhere: in the middle of a buffer of parameters.
+__device__ __forceinline__ Pack<T, VECTOR> load_bias(const T* bias) {
+    if (reinterpret_cast<unsigned long long>(bias) % sizeof(Pack<T, VECTOR>) == 0) {
+        return load<VECTOR>(bias);
+    }
+    Pack<T, VECTOR> pack;
+#pragma unroll
+    for (int i = 0; i < VECTOR; i++) pack.at[i] = bias[i];
+    return pack;
 }
 
 struct Values {
@@ -53,13 +66,13 @@ struct Values {
 
 template <class F>
 __device__ __forceinline__ void biased(const T* x, const T* bias, T* out, long long n,
-                                       long long columns, F f) {
-    each_tile(columns, [&](long long first, long long column, bool exists) {
+                                       long long columns, long long of_tile, F f) {
+    each_tile(columns, [&](long long column, bool exists) {
         if (!exists) return;
-        const Values added(load<VECTOR>(bias + column));
+        const Values added(load_bias(bias + column));
         Pack<T, VECTOR> packs[AT_ONCE];
         each_row_of_tile(
-            first, n,
+            n, of_tile,
             [&](long long row, int k) { packs[k] = load<VECTOR>(x + row * columns + column); },
             [&](long long row, int k) {
                 Pack<T, VECTOR> result;
@@ -72,19 +85,20 @@ __device__ __forceinline__ void biased(const T* x, const T* bias, T* out, long l
     });
 }
 
-// The slope is f(x + bias), or f(x) without a bias. sums: (tiles, C), or null where
-// nobody wants the bias's gradient.
+// dx = f(g, x + bias), or f(g, x) without a bias. sums: (tiles, C), or null where nobody
+// wants the bias's gradient.
 template <class F>
 __device__ __forceinline__ void biased_grad(const T* g, const T* x, const T* bias, T* dx,
-                                            W* sums, long long n, long long columns, F f) {
-    __shared__ W of_tile[DEEP][32 * VECTOR];
-    each_tile(columns, [&](long long first, long long column, bool exists) {
+                                            W* sums, long long n, long long columns,
+                                            long long of_tile, F f) {
+    __shared__ W of_threads[DEEP][32 * VECTOR];
+    each_tile(columns, [&](long long column, bool exists) {
         W mine[VECTOR] = {};
         if (exists) {
-            const Values added(bias ? load<VECTOR>(bias + column) : Pack<T, VECTOR>{});
+            const Values added(bias ? load_bias(bias + column) : Pack<T, VECTOR>{});
             Pack<T, VECTOR> packs_g[AT_ONCE], packs_x[AT_ONCE];
             each_row_of_tile(
-                first, n,
+                n, of_tile,
                 [&](long long row, int k) {
                     packs_g[k] = load<VECTOR>(g + row * columns + column);
                     packs_x[k] = load<VECTOR>(x + row * columns + column);
@@ -94,7 +108,7 @@ __device__ __forceinline__ void biased_grad(const T* g, const T* x, const T* bia
 #pragma unroll
                     for (int i = 0; i < VECTOR; i++) {
                         const W at = (W)widen(packs_x[k].at[i]) + added.at[i];
-                        const W d = (W)widen(packs_g[k].at[i]) * f(at);
+                        const W d = f((W)widen(packs_g[k].at[i]), at);
                         mine[i] += d;
                         result.at[i] = narrow<T>(d);
                     }
@@ -104,7 +118,7 @@ __device__ __forceinline__ void biased_grad(const T* g, const T* x, const T* bia
         if (!sums) return;
 #pragma unroll
         for (int i = 0; i < VECTOR; i++) {
-            of_tile[threadIdx.y][threadIdx.x * VECTOR + i] = mine[i];
+            of_threads[threadIdx.y][threadIdx.x * VECTOR + i] = mine[i];
         }
         __syncthreads();
         if (threadIdx.y == 0 && exists) {
@@ -112,76 +126,78 @@ __device__ __forceinline__ void biased_grad(const T* g, const T* x, const T* bia
             for (int i = 0; i < VECTOR; i++) {
                 W sum = W(0);
 #pragma unroll
-                for (int k = 0; k < DEEP; k++) sum += of_tile[k][threadIdx.x * VECTOR + i];
+                for (int k = 0; k < DEEP; k++) sum += of_threads[k][threadIdx.x * VECTOR + i];
                 sums[(long long)blockIdx.x * columns + column + i] = sum;
             }
         }
-        __syncthreads();  // of_tile may be written to again
+        __syncthreads();  // of_threads may be written to again
     });
 }
 
 // -- x + bias ---------------------------------------------------------------------------
 
 extern "C" __global__ void __launch_bounds__(TILE_THREADS)
-    relu(const T* x, const T* __restrict__ bias, T* out, long long n, long long columns) {
-    biased(x, bias, out, n, columns, [](W v) { return relu_of(v); });
+    relu(const T* x, const T* __restrict__ bias, T* out, long long n, long long columns,
+         long long of_tile) {
+    biased(x, bias, out, n, columns, of_tile, [](W v) { return relu_of(v); });
 }
 
 extern "C" __global__ void __launch_bounds__(TILE_THREADS)
-    gelu(const T* x, const T* __restrict__ bias, T* out, long long n, long long columns) {
-    biased(x, bias, out, n, columns, [](W v) { return v * Normal(v).cdf; });
+    gelu(const T* x, const T* __restrict__ bias, T* out, long long n, long long columns,
+         long long of_tile) {
+    biased(x, bias, out, n, columns, of_tile, [](W v) { return v * Normal(v).cdf; });
 }
 
 extern "C" __global__ void __launch_bounds__(TILE_THREADS)
     gelu_tanh(const T* x, const T* __restrict__ bias, T* out, long long n,
-              long long columns) {
-    biased(x, bias, out, n, columns, [](W v) { return v * Tanh(v).cdf; });
+              long long columns, long long of_tile) {
+    biased(x, bias, out, n, columns, of_tile, [](W v) { return v * Tanh(v).cdf; });
 }
 
 extern "C" __global__ void __launch_bounds__(TILE_THREADS)
     relu_grad(const T* __restrict__ g, const T* __restrict__ x,  // or what relu gave
               const T* __restrict__ bias, T* __restrict__ dx, W* __restrict__ sums,
-              long long n, long long columns) {
-    biased_grad(g, x, bias, dx, sums, n, columns,
-                [](W v) { return v > W(0) ? W(1) : W(0); });
+              long long n, long long columns, long long of_tile) {
+    biased_grad(g, x, bias, dx, sums, n, columns, of_tile,
+                [](W of_g, W v) { return v > W(0) ? of_g : W(0); });
 }
 
 extern "C" __global__ void __launch_bounds__(TILE_THREADS)
     gelu_grad(const T* __restrict__ g, const T* __restrict__ x,
               const T* __restrict__ bias, T* __restrict__ dx, W* __restrict__ sums,
-              long long n, long long columns) {
-    biased_grad(g, x, bias, dx, sums, n, columns, [](W v) {
+              long long n, long long columns, long long of_tile) {
+    biased_grad(g, x, bias, dx, sums, n, columns, of_tile, [](W of_g, W v) {
         const Normal f(v);
-        return f.cdf + f.lever;
+        return of_g * (f.cdf + f.lever);
     });
 }
 
 extern "C" __global__ void __launch_bounds__(TILE_THREADS)
     gelu_tanh_grad(const T* __restrict__ g, const T* __restrict__ x,
                    const T* __restrict__ bias, T* __restrict__ dx, W* __restrict__ sums,
-                   long long n, long long columns) {
-    biased_grad(g, x, bias, dx, sums, n, columns, [](W v) {
+                   long long n, long long columns, long long of_tile) {
+    biased_grad(g, x, bias, dx, sums, n, columns, of_tile, [](W of_g, W v) {
         const Tanh f(v);
-        return f.cdf + f.lever;
+        return of_g * (f.cdf + f.lever);
     });
 }
 
-// The sums of all tiles: a block (32, DEEP) does 32 columns.
-extern "C" __global__ void __launch_bounds__(TILE_THREADS)
+// The sums of all tiles: a block (32, SUMMING) does 32 columns.
+extern "C" __global__ void __launch_bounds__(SUM_THREADS)
     sum_tiles(const W* __restrict__ sums, T* __restrict__ out, long long tiles,
               long long columns) {
-    __shared__ W of_threads[DEEP][32];
+    __shared__ W of_threads[SUMMING][32];
     const long long column = (long long)blockIdx.x * 32 + threadIdx.x;
     W sum = W(0);
     if (column < columns) {
-#pragma unroll 4
-        for (long long tile = threadIdx.y; tile < tiles; tile += DEEP) {
+#pragma unroll 8
+        for (long long tile = threadIdx.y; tile < tiles; tile += SUMMING) {
             sum += sums[tile * columns + column];
         }
     }
     of_threads[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y || column >= columns) return;
-    for (int k = 1; k < DEEP; k++) sum += of_threads[k][threadIdx.x];
+    for (int k = 1; k < SUMMING; k++) sum += of_threads[k][threadIdx.x];
     out[column] = narrow<T>(sum);
 }

@@ -14,9 +14,11 @@ MOST_ROWS = 65535  # of its second axis
 STATIC = 2048  # bytes of shared memory left for what kernels declare themselves
 ACCESS = 16  # bytes of the widest load and store
 FLAT_THREADS, BATCH = 128, 2  # of flat.cuh
-TILE, DEEP = 64, 8  # of bias_activations.cu
+CAST_THREADS, CAST_PACK, OF_CAST = 128, 4, 4  # of cast.cu
+TILE = 64  # the fewest rows of a tile of bias_activations.cu
+DEEP, SUMMING = 8, 32  # threads of its kernels that share a column
+ENOUGH_TILES = 8192  # beyond them a tile gets more rows
 WARP = 32  # threads
-MOST_ACROSS = 65535  # blocks of a grid's second axis
 
 
 class Launch(NamedTuple):
@@ -86,15 +88,37 @@ def elements(n: int, vector: int) -> Launch:
     return flat(n, vector * BATCH, FLAT_THREADS)
 
 
-def tiles(n: int, columns: int, vector: int) -> Launch:
+def casts(n: int, wide: bool) -> Launch:
+    """How a kernel of cast.cu over n elements is launched.
+
+    >>> casts(10_000, True)
+    Launch(grid=(5,), block=(128,), held=0)
+    """
+    return flat(n, (CAST_PACK if wide else 1) * OF_CAST, CAST_THREADS)
+
+
+class Tiles(NamedTuple):
+    """Blocks (down, across), threads of a block, and the rows of a tile."""
+
+    grid: tuple[int, int]
+    block: tuple[int, int]
+    rows: int
+
+
+def tiles(n: int, columns: int, vector: int) -> Tiles:
     """How a kernel over tiles of (n, columns) is launched, `vector` columns at a time:
-    a grid of (TILE rows, 32 packs of columns).
+    a tile has 32 packs of columns, and as many rows as leave enough tiles.
 
     >>> tiles(1000, 3072, 4)
-    Launch(grid=(16, 24), block=(32, 8), held=0)
+    Tiles(grid=(16, 24), block=(32, 8), rows=64)
+    >>> tiles(1_000_000, 3072, 4)
+    Tiles(grid=(245, 24), block=(32, 8), rows=4096)
     """
-    across = min(-(-columns // (WARP * vector)), MOST_ACROSS)
-    return Launch((-(-n // TILE), across), (WARP, DEEP), 0)
+    across = min(-(-columns // (WARP * vector)), MOST_ROWS)
+    rows = TILE
+    while -(-n // rows) * across > ENOUGH_TILES and rows < n:
+        rows *= 2
+    return Tiles((-(-n // rows), across), (WARP, DEEP), rows)
 
 
 def is_wide(columns: int, itemsize: int, *pointers: int) -> bool:

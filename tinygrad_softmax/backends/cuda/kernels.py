@@ -78,7 +78,7 @@ CROSS_ENTROPY = (
 BIASED = frozenset(
     {"relu", "gelu", "gelu_tanh", "relu_grad", "gelu_grad", "gelu_tanh_grad"}
 )
-ACTIVATIONS = BIASED - {"relu"} | {"sigmoid", "softplus", "silu", "tanh_grad"}
+ACTIVATIONS = BIASED | {"sigmoid", "softplus", "silu", "tanh_grad"}
 ACTIVATIONS |= {"sigmoid_grad", "softplus_grad", "silu_grad"}
 SOURCES = {
     source.file: source
@@ -120,6 +120,13 @@ SOURCES = {
             macros=product(WIDE=(0, 1)),
             wide_loads=BIASED,
             wide_stores=BIASED,
+        ),
+        Source(
+            "cast.cu",
+            dtypes=("float16", "bfloat16"),
+            macros=product(WIDE=(0, 1)),
+            wide_loads=frozenset({"narrowed"}),
+            wide_stores=frozenset({"widened"}),
         ),
         Source(
             "dropout.cu",

@@ -138,8 +138,8 @@ def _dropped(
     return _dropout(input, p=p, draw=draw, shape=shape, with_grad=with_grad)
 
 
-# Linear in its input: the gradient is the same draw's dropout of the gradient. A backend
-# may keep its mask instead of drawing it again.
+# Linear in its input: the gradient is the same draw's dropout of the gradient. A
+# backend may keep its mask instead of drawing it again.
 @primitive(name="dropout", residuals=("mask",))
 def _dropout(input, *, p, draw, shape, with_grad):
     return backend_of(input).dropout(input, p, draw, shape, with_grad)

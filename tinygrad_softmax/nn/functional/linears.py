@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from ...autograd import is_grad_enabled, primitive
+from ...autograd import is_grad_enabled, primitive, scaled
 from ...backends import backend_of
 from ...ops.activations import _gelu, _gelu_tanh, relu
 from ...ops.autocasting import lowered
@@ -69,7 +69,7 @@ def _(g, input, weight, bias, activation, needs):
 @_linear_activation.fused("input", "weight", "bias")
 def _(g, input, weight, bias, activation, needs, kept):
     kernel = backend_of(g).bias_activation_grad
-    d, d_bias = kernel(g, kept, bias, activation, needs[2])
+    d, d_bias = kernel(g, kept, bias, activation, needs[2], scaled)
     return *_gradients(d, input, weight, needs)[:2], d_bias
 
 
