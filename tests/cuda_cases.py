@@ -94,10 +94,10 @@ for _each in CROSS_ENTROPY:
     case("cross_entropy.cu")(_each)
     case("loss_sums.cu")(_each)
 
-# -- element by element ------------------------------------------------------------------
+# -- element by element ------------------------------------------------------------
 
-# (elements, dtype, elements past a multiple of 16 bytes): less than a pack, one pack and
-# a bit, one block exactly, several with a tail.
+# (elements, dtype, elements past a multiple of 16 bytes): less than a pack, one pack
+# and a bit, one block exactly, several with a tail.
 FLAT = [
     (1, "float64", 0),
     (3, "float32", 0),
@@ -152,16 +152,16 @@ def activations_case(n: int, dtype: str, shift: int) -> Case:
 
 
 def gelu_ulps(x: np.ndarray, kind: str, dtype: str) -> np.ndarray:
-    """What rounding the exponent costs: of the tanh version, and in the shim of the exact
-    one in float64, whose CUDA function rounds less."""
+    """What rounding the exponent costs: of the tanh version, and in the shim of the
+    exact one in float64, whose CUDA function rounds less."""
     y = np.minimum(abs(x), 40.0)
     if kind == "tanh":
         return 6.0 * y * (1.0 + y * y / 20.0)
     return y * y if dtype == "float64" else 0.0 * y
 
 
-# (rows, columns, dtype, elements past a multiple of 16 bytes): one tile and part of one,
-# fewer rows than threads, several tiles in both directions, tails.
+# (rows, columns, dtype, elements past a multiple of 16 bytes): one tile and part of
+# one, fewer rows than threads, several tiles in both directions, tails.
 BIASED = [
     (1, 1, "float64", 0),
     (5, 3, "float32", 0),
@@ -204,8 +204,8 @@ def bias_case(n: int, columns: int, dtype: str, shift: int) -> Case:
     return check
 
 
-# (elements, dtype, elements past a multiple of 16 bytes): less than a pack, blocks with a
-# tail, addresses that forbid 8 bytes.
+# (elements, dtype, elements past a multiple of 16 bytes): less than a pack, blocks with
+# a tail, addresses that forbid 8 bytes.
 CAST = [
     (3, "float16", 0),
     (4, "bfloat16", 0),

@@ -109,7 +109,7 @@ def exact_gelu(x: float) -> tuple[float, float, float]:
 
 
 def test_gelu_keeps_the_digits_of_its_tails(backend):
-    """Six units in the last place, down to where float32 is flushed to 0, and near 0."""
+    """Six units in the last place, where float32 is nearly flushed to 0 and near 0."""
     near = np.ldexp(1.3, np.arange(-60, 1, 3))
     x = np.concatenate([np.linspace(-12.9, 9.0, 600), near, -near]).astype("float32")
     value, slope, size = np.array([exact_gelu(float(each)) for each in x]).T
@@ -303,7 +303,7 @@ def test_gelu_keeps_nothing_but_its_input():
         assert arrays == {id(x.array)}
 
 
-# -- linear maps with an activation ------------------------------------------------------
+# -- linear maps with an activation ----------------------------------------------------
 
 
 def both_layers(activation):
@@ -328,7 +328,7 @@ def test_transformer_layers_add_the_bias_with_the_activation(name, where, monkey
     found = []
     with strict_cupy.strict_cuda():
         for given_activation in ACTIVATED[name]:
-            grads, seen = [], []
+            grads: list = []
             encoder, decoder = both_layers(given_activation)
             for layer in (encoder.to(where), decoder.to(where)):
                 inputs = [tg.tensor(x, device=where)] * (1 + (layer is decoder))

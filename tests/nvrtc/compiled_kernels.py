@@ -28,7 +28,12 @@ VARIANTS = [
     for source in kernels.SOURCES.values()
     for dtype, macros in source.variants()
 ]
-MOST_THREADS = int(re.search(r"MOST_THREADS = (\d+)", kernels.read("common.cuh"))[1])
+
+
+def bound(code: str, given: str) -> int:
+    """The threads of a block that __launch_bounds__ names: a number or a constant."""
+    named = re.search(rf"constexpr int {given} = (\d+);", code) if given else None
+    return int(named[1] if named else given or 1024)
 
 
 def test_all_architectures_are_there():
@@ -64,8 +69,8 @@ def test_machine_code(source, dtype, macros, architecture):
     for name, machine in found.items():
         spills = machine.count(r"\b(LDL|STL)\b")
         assert (spills, machine.stack, machine.local) == (0, 0, 0), f"{name} spills"
-        threads = MOST_THREADS if bounds[name] == "MOST_THREADS" else bounds[name]
-        assert machine.registers <= min(255, 65536 // int(threads or 1024)), name
+        most = min(255, 65536 // bound(code, bounds[name]))
+        assert machine.registers <= most, name
         wide = bool(macros.get("WIDE"))
         for kernels_of, access in (
             (source.wide_loads, r"\bLDG\.E\.128"),

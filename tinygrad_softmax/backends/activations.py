@@ -2,7 +2,8 @@
 
 Each takes the array namespace and arrays of one shape, and treats every element by
 itself, so that `Backend.elementwise` may call it for a part of the arrays, or have a
-kernel of its own in its place. The formulas and their sources are in ops/activations.py.
+kernel of its own in its place. The formulas and their sources are in
+ops/activations.py.
 
 Those that end in `_rule` are the fused bodies of the ops' rules.
 """

@@ -4,8 +4,8 @@ One kernel forward and one backward, which reads the gradient and what the rule 
 and keeps nothing else: gelu's slope is made again, of an input that is kept anyway.
 16-bit floats are computed in float32 and rounded once.
 
-The plain functions of activations.py and gelus.py are the definition, and what these are
-tested against. They still do what has no kernel: integers, arrays without elements,
+The plain functions of activations.py and gelus.py are the definition, and what these
+are tested against. They still do what has no kernel: integers, arrays without elements,
 arrays of different shapes or dtypes, tanh forward (CuPy has it as one kernel).
 """
 
@@ -57,7 +57,7 @@ class CudaActivations(CudaKernels):
         return self._activated("relu_grad", g, out)
 
     def gelu(self, x: Array, approximate: str, with_grad: bool) -> tuple[Array, Any]:
-        """x times the normal distribution function of x; `gelu_grad` makes the slope."""
+        """x times the normal distribution function of x; no slope: `gelu_grad`."""
         if not self._activation_fits(x):
             return super().gelu(x, approximate, with_grad)
         return self._activated(GELU[approximate], x), None
@@ -139,7 +139,7 @@ class CudaActivations(CudaKernels):
         inputs = tuple(map(self.xp.ascontiguousarray, inputs))
         x = inputs[0]
         out = self.xp.empty(x.shape, x.dtype)
-        wide, launch = flat_launch(x, out, *inputs)
+        wide, launch = flat_launch(out, *inputs)
         kernel = self._activation_kernel("activations.cu", name, x.dtype, wide)
         kernel(launch.grid, launch.block, (*inputs, out, x.size))
         return out

@@ -1,9 +1,9 @@
 """Dropout on a CUDA device, by a kernel that makes its own random numbers.
 
 Number i of a draw is word i of Philox4x32-10 (cuda/dropout.cu): it is dropped with the
-probability p rounded to a multiple of 2^-32. The gradient is the same kernel, so no mask
-is kept. A draw that is captured in a CUDA graph is looked up on the device at each replay
-(`CapturedDraws`).
+probability p rounded to a multiple of 2^-32. The gradient is the same kernel, so no
+mask is kept. A draw that is captured in a CUDA graph is looked up on the device at each
+replay (`CapturedDraws`).
 
 DropoutKernels in dropouts.py is the definition but for which numbers are drawn: a seed
 drops others on the CPU. It still does integers and arrays without elements.
@@ -44,7 +44,7 @@ class CudaDropout(CudaKernels):
             return super().dropout(x, p, draw, shape, with_grad)
         x = self.xp.ascontiguousarray(x)
         out = self.xp.empty(x.shape, x.dtype)
-        wide, launch = flat_launch(x, out)
+        wide, launch = flat_launch(out, x)
         each = x.size // prod(shape)
         name = "dropout" if each == 1 else "dropout_channels"
         kernel = self.kernels.get("dropout.cu", name, x.dtype, WIDE=int(wide))
@@ -63,10 +63,10 @@ def limit(p: float) -> int:
 
 
 def placed(draw: Any) -> tuple[int, int, Any]:
-    """What a kernel wants of a draw: seed and count, and where a replay finds others."""
+    """What a kernel is told of a draw: seed, count, and where a replay finds both."""
     captured = captured_draws()
     place = None if captured is None else captured.place(draw)
     if place is None:
-        return signed(draw.seed), draw.count, None
+        return signed(draw.seed), draw.number, None
     state, number = place
     return 0, number, state

@@ -16,10 +16,10 @@ class CudaKernels(Backend):
     kernels: Kernels | None = None
 
 
-def flat_launch(*arrays: Array) -> tuple[bool, geometry.Launch]:
+def flat_launch(out: Array, *inputs: Array) -> tuple[bool, geometry.Launch]:
     """Whether the arrays can be accessed 16 bytes at a time, and how a kernel of
     flat.cuh over them is launched."""
-    x = arrays[0]
-    pointers = (each.data.ptr for each in arrays)
-    wide = geometry.is_wide(geometry.ACCESS, x.itemsize, *pointers)
-    return wide, geometry.elements(x.size, geometry.vector(x.itemsize, wide))
+    pointers = (each.data.ptr for each in (out, *inputs))
+    wide = geometry.is_wide(geometry.ACCESS, out.itemsize, *pointers)
+    vector = geometry.vector(out.itemsize, wide)
+    return wide, geometry.elements(out.size, vector, len(inputs))

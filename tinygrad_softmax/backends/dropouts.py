@@ -22,7 +22,7 @@ class DropoutKernels:
 
     def kept(self, shape: tuple[int, ...], p: float, draw: Any) -> Array:
         """A mask that is True with probability 1 - p, to 2^-24."""
-        native = self.native_generator((draw.seed, draw.count))
+        native = self.native_generator((draw.seed, draw.number))
         return native.random(shape, dtype=float32) >= p
 
     def dropout(

@@ -21,13 +21,13 @@ from .base import Backend
 
 
 class Draw(NamedTuple):
-    """One draw: its numbers are a function of `seed` and `count` alone.
+    """Draw number `number` of a seed: its numbers are a function of both alone.
 
     generator: who made it, which only a captured graph asks.
     """
 
     seed: int
-    count: int
+    number: int
     generator: Any = None
 
 
@@ -78,7 +78,7 @@ class Generator:
     def next(self, backend: Backend):
         """The native random generator of `backend` for the next draw."""
         draw = self.draw()
-        return backend.native_generator((draw.seed, draw.count))
+        return backend.native_generator((draw.seed, draw.number))
 
 
 default_generator = Generator(0)
@@ -171,9 +171,9 @@ class CapturedDraws:
         None for a draw from before the capture: it stays what it was.
         """
         start = self._starts.get(draw.generator)
-        if start is None or draw.count <= start[1]:
+        if start is None or draw.number <= start[1]:
             return None
-        return self._states[draw.generator], draw.count - start[1]
+        return self._states[draw.generator], draw.number - start[1]
 
     def advance(self) -> None:
         """Ready the device's memory for one replay; nothing is waited for."""

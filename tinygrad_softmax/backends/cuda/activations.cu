@@ -9,9 +9,10 @@
 template <class F>
 __device__ __forceinline__ void map_one(const T* x, T* out, long long n, F f) {
     const T* const in[1] = {x};
-    map_flat(in, out, n, [&](W(&at)[1][VECTOR], long long) {
+    map_flat(in, out, n, [&](auto& at, long long) {
+        constexpr int COUNT = sizeof(at[0]) / sizeof(W);
 #pragma unroll
-        for (int i = 0; i < VECTOR; i++) at[0][i] = f(at[0][i]);
+        for (int i = 0; i < COUNT; i++) at[0][i] = f(at[0][i]);
     });
 }
 
@@ -19,9 +20,10 @@ __device__ __forceinline__ void map_one(const T* x, T* out, long long n, F f) {
 template <class F>
 __device__ __forceinline__ void map_two(const T* g, const T* x, T* out, long long n, F f) {
     const T* const in[2] = {g, x};
-    map_flat(in, out, n, [&](W(&at)[2][VECTOR], long long) {
+    map_flat(in, out, n, [&](auto& at, long long) {
+        constexpr int COUNT = sizeof(at[0]) / sizeof(W);
 #pragma unroll
-        for (int i = 0; i < VECTOR; i++) at[0][i] = f(at[0][i], at[1][i]);
+        for (int i = 0; i < COUNT; i++) at[0][i] = f(at[0][i], at[1][i]);
     });
 }
 

@@ -9,10 +9,10 @@
 #include "activations.cuh"
 
 constexpr int DEEP = 8;  // threads of a block that share its columns
-constexpr int TILE_THREADS = 32 * DEEP;
-constexpr int AT_ONCE = 4;  // rows that a thread reads before it computes
+constexpr int TILE_THREADS = 256;  // 32 * DEEP
+constexpr int AT_ONCE = 4;  // packs that a thread reads before it computes
 constexpr int SUMMING = 32;  // threads of sum_tiles that share a column
-constexpr int SUM_THREADS = 32 * SUMMING;
+constexpr int SUM_THREADS = 1024;  // 32 * SUMMING
 
 // f(column, whether there is such a column) for this thread's columns, all threads alike.
 template <class F>
@@ -25,20 +25,20 @@ __device__ __forceinline__ void each_tile(long long columns, F f) {
     }
 }
 
-// f(row, k) for this thread's rows of a tile, AT_ONCE of them read by `read(row, k)` before.
-template <class Read, class F>
+// f(row, k) for this thread's rows of a tile, ROWS of them read by `read(row, k)` before.
+template <int ROWS, class Read, class F>
 __device__ __forceinline__ void each_row_of_tile(long long n, long long of_tile, Read read,
                                                  F f) {
     const long long first = blockIdx.x * of_tile;
     const long long end = first + of_tile < n ? first + of_tile : n;
 #pragma unroll 1
-    for (long long row = first + threadIdx.y; row < end; row += DEEP * AT_ONCE) {
+    for (long long row = first + threadIdx.y; row < end; row += DEEP * ROWS) {
 #pragma unroll
-        for (int k = 0; k < AT_ONCE; k++) {
+        for (int k = 0; k < ROWS; k++) {
             if (row + k * DEEP < end) read(row + k * DEEP, k);
         }
 #pragma unroll
-        for (int k = 0; k < AT_ONCE; k++) {
+        for (int k = 0; k < ROWS; k++) {
             if (row + k * DEEP < end) f(row + k * DEEP, k);
         }
     }
@@ -71,7 +71,7 @@ __device__ __forceinline__ void biased(const T* x, const T* bias, T* out, long l
         if (!exists) return;
         const Values added(load_bias(bias + column));
         Pack<T, VECTOR> packs[AT_ONCE];
-        each_row_of_tile(
+        each_row_of_tile<AT_ONCE>(
             n, of_tile,
             [&](long long row, int k) { packs[k] = load<VECTOR>(x + row * columns + column); },
             [&](long long row, int k) {
@@ -91,13 +91,14 @@ template <class F>
 __device__ __forceinline__ void biased_grad(const T* g, const T* x, const T* bias, T* dx,
                                             W* sums, long long n, long long columns,
                                             long long of_tile, F f) {
+    constexpr int ROWS = AT_ONCE / 2;
     __shared__ W of_threads[DEEP][32 * VECTOR];
     each_tile(columns, [&](long long column, bool exists) {
         W mine[VECTOR] = {};
         if (exists) {
             const Values added(bias ? load_bias(bias + column) : Pack<T, VECTOR>{});
-            Pack<T, VECTOR> packs_g[AT_ONCE], packs_x[AT_ONCE];
-            each_row_of_tile(
+            Pack<T, VECTOR> packs_g[ROWS], packs_x[ROWS];
+            each_row_of_tile<ROWS>(
                 n, of_tile,
                 [&](long long row, int k) {
                     packs_g[k] = load<VECTOR>(g + row * columns + column);

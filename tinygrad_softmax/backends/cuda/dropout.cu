@@ -47,17 +47,18 @@ struct Draw {
         return i & 2 ? high : low;
     }
 
-    // Those of VECTOR numbers, the first of which is a multiple of VECTOR.
+    // Those of COUNT numbers, the first of which is a multiple of COUNT.
+    template <int COUNT>
     __device__ __forceinline__ void words_from(long long first,
-                                               unsigned (&to)[VECTOR]) const {
-        if constexpr (VECTOR % 4 == 0) {
+                                               unsigned (&to)[COUNT]) const {
+        if constexpr (COUNT % 4 == 0) {
 #pragma unroll
-            for (int i = 0; i < VECTOR; i += 4) {
+            for (int i = 0; i < COUNT; i += 4) {
                 const Words words = philox((unsigned long long)(first + i) >> 2, number, seed);
 #pragma unroll
                 for (int j = 0; j < 4; j++) to[i + j] = words.at[j];
             }
-        } else if constexpr (VECTOR == 2) {
+        } else if constexpr (COUNT == 2) {
             const Words words = philox((unsigned long long)first >> 2, number, seed);
             to[0] = first & 2 ? words.at[2] : words.at[0];
             to[1] = first & 2 ? words.at[3] : words.at[1];
@@ -73,11 +74,12 @@ extern "C" __global__ void __launch_bounds__(FLAT_THREADS)
             const long long* __restrict__ state) {
     const Draw of(seed, draw, state);
     const T* const in[1] = {x};
-    map_flat(in, out, n, [&](W(&at)[1][VECTOR], long long first) {
-        unsigned words[VECTOR];
+    map_flat(in, out, n, [&](auto& at, long long first) {
+        constexpr int COUNT = sizeof(at[0]) / sizeof(W);
+        unsigned words[COUNT];
         of.words_from(first, words);
 #pragma unroll
-        for (int i = 0; i < VECTOR; i++) {
+        for (int i = 0; i < COUNT; i++) {
             at[0][i] *= (long long)words[i] < limit ? W(0) : (W)scale;
         }
     });
@@ -90,11 +92,12 @@ extern "C" __global__ void __launch_bounds__(FLAT_THREADS)
                      const long long* __restrict__ state, long long each) {
     const Draw of(seed, draw, state);
     const T* const in[1] = {x};
-    map_flat(in, out, n, [&](W(&at)[1][VECTOR], long long first) {
+    map_flat(in, out, n, [&](auto& at, long long first) {
+        constexpr int COUNT = sizeof(at[0]) / sizeof(W);
         long long channel = first / each, next = (channel + 1) * each;
         W factor = (long long)of.word(channel) < limit ? W(0) : (W)scale;
 #pragma unroll
-        for (int i = 0; i < VECTOR; i++) {
+        for (int i = 0; i < COUNT; i++) {
             if (first + i == next) {
                 channel++;
                 next += each;

@@ -13,7 +13,7 @@ MOST_BLOCKS = 2**31 - 1  # of a grid's first axis
 MOST_ROWS = 65535  # of its second axis
 STATIC = 2048  # bytes of shared memory left for what kernels declare themselves
 ACCESS = 16  # bytes of the widest load and store
-FLAT_THREADS, BATCH = 128, 2  # of flat.cuh
+FLAT_THREADS = 128  # of flat.cuh
 CAST_THREADS, CAST_PACK, OF_CAST = 128, 4, 4  # of cast.cu
 TILE = 64  # the fewest rows of a tile of bias_activations.cu
 DEEP, SUMMING = 8, 32  # threads of its kernels that share a column
@@ -79,13 +79,14 @@ def vector(itemsize: int, wide: bool) -> int:
     return ACCESS // itemsize if wide else 1
 
 
-def elements(n: int, vector: int) -> Launch:
-    """How a kernel of flat.cuh over n elements is launched, `vector` at a time.
+def elements(n: int, vector: int, inputs: int) -> Launch:
+    """How a kernel of flat.cuh over n elements of some inputs is launched, `vector` at
+    a time; a thread reads two packs of one input before it computes, or one of two.
 
-    >>> elements(10_000, 4)
-    Launch(grid=(10,), block=(128,), held=0)
+    >>> elements(10_000, 4, 1), elements(10_000, 4, 2)
+    (Launch(grid=(10,), block=(128,), held=0), Launch(grid=(20,), block=(128,), held=0))
     """
-    return flat(n, vector * BATCH, FLAT_THREADS)
+    return flat(n, vector * (2 if inputs == 1 else 1), FLAT_THREADS)
 
 
 def casts(n: int, wide: bool) -> Launch:
