@@ -32,12 +32,19 @@ settings.load_profile(
 )
 
 
+# Those that run on a GPU with `--device cuda`: they take cuda_checks.kernels_on.
+KERNELS_ON_A_GPU = {
+    "test_cuda_cross_entropy.py",
+    "test_cuda_kernels.py",
+}
+
+
 def pytest_ignore_collect(collection_path, config) -> bool | None:
     """These run CUDA kernels on the CPU. Where no compiler is, the run says so at its
     end; those that can run on a GPU do with `--device cuda`."""
     if cuda_shim.available() or not collection_path.name.startswith("test_cuda_"):
         return None
-    on_a_gpu = collection_path.name == "test_cuda_kernels.py"
+    on_a_gpu = collection_path.name in KERNELS_ON_A_GPU
     return not (on_a_gpu and config.getoption("device") == "cuda")
 
 

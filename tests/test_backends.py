@@ -376,3 +376,16 @@ except RuntimeError as error:
             'device "cuda": CuPy is installed but can\'t be imported'
         )
         assert "--force-reinstall" in text
+
+
+def test_no_two_groups_of_kernels_share_a_private_name():
+    """The backend inherits them all: one would silently replace the other's."""
+    groups = [each for each in CupyBackend.__mro__ if ".cupy_" in each.__module__]
+    assert len(groups) > 2
+    names = [
+        name
+        for each in groups
+        for name in vars(each)
+        if name.startswith("_") and not name.startswith("__")
+    ]
+    assert sorted(names) == sorted(set(names))

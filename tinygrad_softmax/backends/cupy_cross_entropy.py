@@ -72,11 +72,11 @@ class CrossEntropyKernels(CudaKernels):
             fits = fits and grad.dtype == logits.dtype and grad.flags.c_contiguous
         if self.kernels is None or not fits:
             return super().softmax_cross_entropy(logits, targets, grad, scale)
-        options = self._options(
+        options = self._loss_options(
             logits, targets.values, targets.weight, targets.ignore_index,
             targets.label_smoothing,
         )  # fmt: skip
-        return self._rows(logits, options, logits.shape[1], 1, grad, scale)
+        return self._loss_rows(logits, options, logits.shape[1], 1, grad, scale)
 
     def cross_entropy(
         self,
@@ -94,41 +94,45 @@ class CrossEntropyKernels(CudaKernels):
         if self.kernels is None or not takes(logits):
             return None
         if logits.ndim == 2 and _is_transposed(logits):
-            return self._transposed(
+            return self._transposed_loss(
                 logits, target, axis=axis, reduction=reduction, weight=weight,
                 ignore_index=ignore_index, label_smoothing=label_smoothing,
                 with_grad=with_grad,
             )  # fmt: skip
         classes, inner = logits.shape[axis], prod(logits.shape[axis + 1 :])
         shape = logits.shape[:axis] + logits.shape[axis + 1 :]
-        options = self._options(logits, target, weight, ignore_index, label_smoothing)
+        options = self._loss_options(
+            logits, target, weight, ignore_index, label_smoothing
+        )
         x, count = self.xp.ascontiguousarray(logits), prod(shape)
         labels = options.kind != "values"
         plain = not labels or (weight is None and ignore_index is None)
-        check = self._check(target, classes, ignore_index) if labels else None
+        check = self._label_check(target, classes, ignore_index) if labels else None
         scale: Any = 1.0
         if reduction == "mean":
             scale = 1.0 / count
         factor = None
         if reduction == "mean" and not plain:
             factor = self.xp.empty(2, working_dtype(x.dtype))
-            self._tally(None, options, count, classes, check, factor=factor)
+            self._tally_losses(None, options, count, classes, check, factor=factor)
             scale, check = factor[0], None
         grad = self.xp.empty(x.shape, x.dtype) if with_grad else None
         early = 1.0 if scales_late(x.dtype) else scale
-        losses = self._rows(x, options, classes, inner, grad, early)
+        losses = self._loss_rows(x, options, classes, inner, grad, early)
         if reduction == "none":
             if check is not None:
-                self._tally(None, options, count, classes, check)
+                self._tally_losses(None, options, count, classes, check)
             return losses.reshape(shape), grad, scale
         total = self.xp.empty((), losses.dtype)
         divisor: Any = 1.0 if reduction == "sum" else float(count)
         if factor is not None:
             divisor = factor[1:]
-        self._tally(losses, options, count, classes, check, total=total, by=divisor)
+        self._tally_losses(
+            losses, options, count, classes, check, total=total, by=divisor
+        )
         return total, grad, scale
 
-    def _transposed(
+    def _transposed_loss(
         self, logits: Array, target: Array, *, axis: int, **options: Any
     ) -> tuple[Array, Array | None, Any] | None:
         target = target.T if is_floating(target.dtype) else target
@@ -137,7 +141,7 @@ class CrossEntropyKernels(CudaKernels):
             return found
         return found[0], found[1].T, found[2]
 
-    def _options(
+    def _loss_options(
         self,
         logits: Array,
         target: Array,
@@ -161,7 +165,7 @@ class CrossEntropyKernels(CudaKernels):
 
     # -- launches ----------------------------------------------------------------
 
-    def _rows(
+    def _loss_rows(
         self,
         x: Array,
         options: _Options,
@@ -185,7 +189,7 @@ class CrossEntropyKernels(CudaKernels):
         )
         if inner > 1:
             launch = geometry.flat(n, 1)
-            kernel = self._cross_entropy_kernel("cross_entropy_columns", x, options)
+            kernel = self._loss_kernel("cross_entropy_columns", x, options)
             kernel(launch.grid, launch.block, (*arguments, losses, inner))
             return losses
         pointers = [each.data.ptr for each in (x, grad) if each is not None]
@@ -194,7 +198,7 @@ class CrossEntropyKernels(CudaKernels):
         wide = geometry.is_wide(classes, x.dtype.itemsize, *pointers)
         limits = self.kernels.limits()
         if classes > PART and 2 * n <= limits.multiprocessors:
-            self._in_parts(x, options, arguments, wide, losses)
+            self._loss_in_parts(x, options, arguments, wide, losses)
             return losses
         held = HELD_WITH_VALUES if options.kind == "values" else HELD
         if not wide:  # the compiler then needs registers for addresses
@@ -202,15 +206,13 @@ class CrossEntropyKernels(CudaKernels):
         launch = geometry.rows(n, classes, work.itemsize, held)
         room = 0 if launch.held else classes * x.dtype.itemsize
         room = room if room <= limits.shared - geometry.STATIC else 0
-        kernel = self._cross_entropy_kernel(
-            "cross_entropy", x, options, wide, launch.held
-        )
+        kernel = self._loss_kernel("cross_entropy", x, options, wide, launch.held)
         kernel(
             launch.grid, launch.block, (*arguments, losses, int(room > 0)), room,
         )  # fmt: skip
         return losses
 
-    def _in_parts(
+    def _loss_in_parts(
         self, x: Array, options: _Options, arguments: tuple, wide: bool, losses: Array
     ) -> None:
         """Several blocks for each row: rows are fewer than multiprocessors."""
@@ -220,13 +222,13 @@ class CrossEntropyKernels(CudaKernels):
         at_labels = self.xp.empty(n, losses.dtype)
         grid, block = (parts, min(n, geometry.MOST_ROWS)), (geometry.WIDEST, 1)
         first, second = (
-            self._cross_entropy_kernel(f"cross_entropy_{name}", x, options, wide)
+            self._loss_kernel(f"cross_entropy_{name}", x, options, wide)
             for name in ("parts", "from_parts")
         )
         first(grid, block, (*arguments, seen, at_labels, PART))
         second(grid, block, (*arguments, losses, seen, at_labels, PART))
 
-    def _cross_entropy_kernel(
+    def _loss_kernel(
         self, name: str, x: Array, options: _Options, wide: bool = False, held: int = 0
     ) -> Any:
         assert self.kernels is not None
@@ -240,12 +242,14 @@ class CrossEntropyKernels(CudaKernels):
         )
         return self.kernels.get("cross_entropy.cu", name, x.dtype, **macros)
 
-    def _check(self, target: Array, classes: int, ignore_index: int | None) -> Any:
+    def _label_check(
+        self, target: Array, classes: int, ignore_index: int | None
+    ) -> Any:
         """A context that gives where a bad label of these is noted, and as what."""
         options = (target.shape, classes, ignore_index, label_error)
         return self.bad_label_records.on(target.device).noting(options)
 
-    def _tally(
+    def _tally_losses(
         self,
         losses: Array | None,
         options: _Options,

@@ -24,25 +24,25 @@ class SoftmaxKernels(CudaKernels):
         """softmax over the last axis of x, shape (n, C)."""
         if self.kernels is None or not takes(x):
             return super().softmax(x)
-        return self._launched("softmax.cu", "softmax", x.shape, HELD, x)
+        return self._softmax_launched("softmax.cu", "softmax", x.shape, HELD, x)
 
     def log_softmax(self, x: Array) -> Array:
         """log(softmax) over the last axis of x, shape (n, C)."""
         if self.kernels is None or not takes(x):
             return super().log_softmax(x)
-        return self._launched("softmax.cu", "log_softmax", x.shape, HELD, x)
+        return self._softmax_launched("softmax.cu", "log_softmax", x.shape, HELD, x)
 
     def logsumexp(self, x: Array) -> Array:
         """log(sum(exp(x))) over the last axis of x, shape (n, C)."""
         if self.kernels is None or not takes(x):
             return super().logsumexp(x)
-        return self._launched("softmax.cu", "logsumexp", x.shape[:1], HELD, x)
+        return self._softmax_launched("softmax.cu", "logsumexp", x.shape[:1], HELD, x)
 
     def softmax_vjp(self, g: Array, out: Array) -> Array:
         """The gradient of softmax's input, from its output's and its output."""
         if self.kernels is None or not takes(g, out):
             return super().softmax_vjp(g, out)
-        return self._launched(
+        return self._softmax_launched(
             "softmax_vjp.cu", "softmax_vjp", out.shape, HELD_OF_TWO, g, out
         )
 
@@ -50,11 +50,11 @@ class SoftmaxKernels(CudaKernels):
         """The gradient of log_softmax's input, from its output's and its output."""
         if self.kernels is None or not takes(g, out):
             return super().log_softmax_vjp(g, out)
-        return self._launched(
+        return self._softmax_launched(
             "softmax_vjp.cu", "log_softmax_vjp", out.shape, HELD_OF_TWO, g, out
         )
 
-    def _launched(
+    def _softmax_launched(
         self,
         file: str,
         name: str,

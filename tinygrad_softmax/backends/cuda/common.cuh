@@ -178,8 +178,9 @@ __device__ __forceinline__ Pack<E, N> load(const E* p) {
     }
 }
 
+// Into shared memory.
 template <int N, class E>
-__device__ __forceinline__ void store(E* p, const Pack<E, N>& pack) {
+__device__ __forceinline__ void store_shared(E* p, const Pack<E, N>& pack) {
     if constexpr (N == 1) {
         *p = pack.at[0];
     } else {
@@ -192,6 +193,28 @@ __device__ __forceinline__ void store(E* p, const Pack<E, N>& pack) {
         both.pack = pack;
         *reinterpret_cast<uint4*>(p) = both.raw;
     }
+}
+
+// Into the device's memory. The instruction is named: left to itself the compiler makes
+// four of some of these.
+template <int N, class E>
+__device__ __forceinline__ void store(E* p, const Pack<E, N>& pack) {
+#ifdef __CUDACC__
+    if constexpr (N > 1) {
+        static_assert(N * sizeof(E) == 16, "a pack has 16 bytes");
+        union {
+            uint4 raw;
+            Pack<E, N> pack;
+        } both;
+        both.pack = pack;
+        asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(
+                         __cvta_generic_to_global(p)),
+                     "r"(both.raw.x), "r"(both.raw.y), "r"(both.raw.z), "r"(both.raw.w)
+                     : "memory");
+        return;
+    }
+#endif
+    store_shared<N>(p, pack);
 }
 
 // -- rows -----------------------------------------------------------------------------------

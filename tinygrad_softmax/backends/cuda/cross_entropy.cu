@@ -223,7 +223,7 @@ __device__ __forceinline__ W at_label(const Goal& goal, const T* row, i64 stride
 
 // Calls f(columns, how many of them there are) for BATCH packs of this lane at a time, so
 // that their loads are all on the way before the first is used.
-constexpr int BATCH = 4;
+constexpr int BATCH = VECTOR == 1 ? 16 : 4;
 
 template <class F>
 __device__ __forceinline__ void each_batch(i64 begin, i64 end, bool backwards, Lanes mine,
@@ -253,7 +253,7 @@ __device__ __forceinline__ Seen read(const T* row, T* kept, const Goal& goal, i6
 #pragma unroll
         for (int j = 0; j < BATCH; j++) {
             if (j >= count) break;
-            if (kept) store<VECTOR>(kept + start + j * step, in[j]);
+            if (kept) store_shared<VECTOR>(kept + start + j * step, in[j]);
 #pragma unroll
             for (int i = 0; i < VECTOR; i++) m = larger(m, (W)widen(in[j].at[i]));
         }
