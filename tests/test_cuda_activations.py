@@ -132,10 +132,12 @@ def test_the_constants_are_those_of_the_plain_kernels():
     assert float(constants["TANH_SCALE"]) == gelus.TANH_SCALE
     assert float(constants["TANH_CUBIC"]) == gelus.TANH_CUBIC
     assert float(constants["FLAT"]) == gelus.FLAT
-    source = kernels.read("bias_activations.cu") + kernels.read("flat.cuh")
+    files = ("bias_activations.cu", "flat.cuh", "cast.cu")
+    source = "".join(map(kernels.read, files))
     constants = dict(re.findall(r"constexpr int (\w+) = (\d+);", source))
-    names = ("DEEP", "SUMMING", "FLAT_THREADS", "BATCH")
+    names = ("DEEP", "SUMMING", "FLAT_THREADS", "CAST_PACK", "OF_CAST")
     assert all(int(constants[name]) == getattr(geometry, name) for name in names)
+    assert int(constants["CAST_THREADS"]) == geometry.FLAT_THREADS
 
 
 # -- shapes ----------------------------------------------------------------------------

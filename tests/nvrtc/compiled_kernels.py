@@ -51,9 +51,13 @@ def test_all_sources_are_listed():
 )
 @pytest.mark.parametrize("source", kernels.SOURCES.values(), ids=kernels.SOURCES)
 def test_it_compiles(source, architecture):
-    """Each dtype, with one set of macros: another one for each architecture."""
+    """One dtype, with one set of macros: others for each architecture. But each dtype
+    before sm_80, which rounds to bfloat16 in other words."""
     first = ARCHITECTURES.index(architecture)
-    for i, dtype in enumerate(source.dtypes):
+    dtypes = source.dtypes
+    if architecture >= 80:
+        dtypes = (dtypes[first % len(dtypes)],)
+    for i, dtype in enumerate(dtypes):
         macros = source.macros[(first + i) % len(source.macros)]
         options = kernels.options(dtype, macros)
         assert toolkit.compiled(kernels.code(source.file), options, architecture)

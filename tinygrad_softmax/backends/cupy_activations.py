@@ -19,7 +19,7 @@ from . import activations
 from .base import Array
 from .cuda import geometry
 from .cuda.kernels import takes
-from .cupy_kernels import CudaKernels, flat_launch
+from .cupy_kernels import CudaKernels
 from .dtypes import working_dtype
 
 KERNELS = {
@@ -139,8 +139,8 @@ class CudaActivations(CudaKernels):
         inputs = tuple(map(self.xp.ascontiguousarray, inputs))
         x = inputs[0]
         out = self.xp.empty(x.shape, x.dtype)
-        wide, launch = flat_launch(out, *inputs)
-        kernel = self._activation_kernel("activations.cu", name, x.dtype, wide)
+        launch = geometry.elements(x.size, x.itemsize, len(inputs))
+        kernel = self._activation_kernel("activations.cu", name, x.dtype, True)
         kernel(launch.grid, launch.block, (*inputs, out, x.size))
         return out
 

@@ -28,9 +28,7 @@ class CudaCasts(CudaKernels):
         if self.kernels is None or not x.size or not x.flags.c_contiguous:
             return super().cast(x, dtype)
         out = self.xp.empty(x.shape, dtype)
-        packs, pointers = geometry.CAST_PACK, (x.data.ptr, out.data.ptr)
-        wide = geometry.is_wide(packs, float32.itemsize, *pointers)
-        kernel = self.kernels.get("cast.cu", name, narrow, WIDE=int(wide))
-        launch = geometry.casts(x.size, wide)
+        kernel = self.kernels.get("cast.cu", name, narrow, WIDE=1)
+        launch = geometry.casts(x.size)
         kernel(launch.grid, launch.block, (x, out, x.size))
         return out

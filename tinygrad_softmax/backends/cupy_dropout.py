@@ -17,7 +17,7 @@ from typing import Any
 from .base import Array
 from .cuda import geometry
 from .cuda.kernels import takes
-from .cupy_kernels import CudaKernels, flat_launch
+from .cupy_kernels import CudaKernels
 from .dtypes import float32
 from .random import captured_draws, signed
 
@@ -31,7 +31,7 @@ class CudaDropout(CudaKernels):
         if self.kernels is None or not size:
             return super().kept(shape, p, draw)
         mask = self.xp.empty(shape, bool)
-        kernel = self.kernels.get("dropout.cu", "kept", float32, WIDE=0)
+        kernel = self.kernels.get("dropout.cu", "kept", float32, WIDE=1)
         launch = geometry.flat(size, 4, geometry.FLAT_THREADS)
         kernel(launch.grid, launch.block, (mask, size, limit(p), *placed(draw)))
         return mask
@@ -44,10 +44,10 @@ class CudaDropout(CudaKernels):
             return super().dropout(x, p, draw, shape, with_grad)
         x = self.xp.ascontiguousarray(x)
         out = self.xp.empty(x.shape, x.dtype)
-        wide, launch = flat_launch(out, x)
+        launch = geometry.elements(x.size, x.itemsize, 1)
         each = x.size // prod(shape)
         name = "dropout" if each == 1 else "dropout_channels"
-        kernel = self.kernels.get("dropout.cu", name, x.dtype, WIDE=int(wide))
+        kernel = self.kernels.get("dropout.cu", name, x.dtype, WIDE=1)
         given = (x, out, x.size, limit(p), 1.0 / (1.0 - p), *placed(draw))
         kernel(launch.grid, launch.block, given if each == 1 else (*given, each))
         return out, None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Array, Backend
-from .cuda import geometry
+from .base import Backend
 from .cuda.kernels import Kernels
 
 
@@ -14,12 +13,3 @@ class CudaKernels(Backend):
     """
 
     kernels: Kernels | None = None
-
-
-def flat_launch(out: Array, *inputs: Array) -> tuple[bool, geometry.Launch]:
-    """Whether the arrays can be accessed 16 bytes at a time, and how a kernel of
-    flat.cuh over them is launched."""
-    pointers = (each.data.ptr for each in (out, *inputs))
-    wide = geometry.is_wide(geometry.ACCESS, out.itemsize, *pointers)
-    vector = geometry.vector(out.itemsize, wide)
-    return wide, geometry.elements(out.size, vector, len(inputs))

@@ -1,5 +1,6 @@
-// Kernels over n elements, whatever the shape. They are launched by geometry.elements; n
-// need not be a multiple of VECTOR.
+// Kernels over n elements, whatever the shape, launched by geometry.elements. Elements are
+// accessed 16 bytes at a time but for the rest behind the last whole block, and where an
+// array's address forbids it.
 
 constexpr int FLAT_THREADS = 128;
 
@@ -34,12 +35,12 @@ __device__ __forceinline__ void map_batch(const T* const (&in)[INPUTS], T* out,
     }
 }
 
-// The last block's elements, one by one.
+// The elements from `start` to `end`, one by one.
 template <int INPUTS, class F>
-__device__ __forceinline__ void map_rest(const T* const (&in)[INPUTS], T* out,
-                                         long long start, long long n, F f) {
+__device__ __forceinline__ void map_singly(const T* const (&in)[INPUTS], T* out,
+                                           long long start, long long end, F f) {
 #pragma unroll 1
-    for (long long at = start + threadIdx.x; at < n; at += blockDim.x) {
+    for (long long at = start + threadIdx.x; at < end; at += blockDim.x) {
         W x[INPUTS][1];
 #pragma unroll
         for (int i = 0; i < INPUTS; i++) x[i][0] = widen(in[i][at]);
@@ -53,13 +54,20 @@ __device__ __forceinline__ void map_rest(const T* const (&in)[INPUTS], T* out,
 template <int INPUTS, class F>
 __device__ __forceinline__ void map_flat(const T* const (&in)[INPUTS], T* out, long long n,
                                          F f) {
+    unsigned long long addresses = reinterpret_cast<unsigned long long>(out);
+#pragma unroll
+    for (int i = 0; i < INPUTS; i++) {
+        addresses |= reinterpret_cast<unsigned long long>(in[i]);
+    }
+    const bool aligned = addresses % sizeof(Pack<T, VECTOR>) == 0;
     const long long of_block = (long long)blockDim.x * VECTOR * BATCH<INPUTS>;
     const long long step = gridDim.x * of_block;
     for (long long start = blockIdx.x * of_block; start < n; start += step) {
-        if (start + of_block <= n) {
+        const long long end = start + of_block;
+        if (aligned && end <= n) {
             map_batch(in, out, start, f);
         } else {
-            map_rest(in, out, start, n, f);
+            map_singly(in, out, start, end < n ? end : n, f);
         }
     }
 }

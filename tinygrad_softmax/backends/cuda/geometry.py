@@ -13,8 +13,8 @@ MOST_BLOCKS = 2**31 - 1  # of a grid's first axis
 MOST_ROWS = 65535  # of its second axis
 STATIC = 2048  # bytes of shared memory left for what kernels declare themselves
 ACCESS = 16  # bytes of the widest load and store
-FLAT_THREADS = 128  # of flat.cuh
-CAST_THREADS, CAST_PACK, OF_CAST = 128, 4, 4  # of cast.cu
+FLAT_THREADS = 128  # of flat.cuh and cast.cu
+CAST_PACK, OF_CAST = 4, 4  # of cast.cu
 TILE = 64  # the fewest rows of a tile of bias_activations.cu
 DEEP, SUMMING = 8, 32  # threads of its kernels that share a column
 ENOUGH_TILES = 8192  # beyond them a tile gets more rows
@@ -79,23 +79,24 @@ def vector(itemsize: int, wide: bool) -> int:
     return ACCESS // itemsize if wide else 1
 
 
-def elements(n: int, vector: int, inputs: int) -> Launch:
-    """How a kernel of flat.cuh over n elements of some inputs is launched, `vector` at
-    a time; a thread reads two packs of one input before it computes, or one of two.
+def elements(n: int, itemsize: int, inputs: int) -> Launch:
+    """How a kernel of flat.cuh over n elements of some inputs is launched: a thread
+    reads 16 bytes of one input twice before it computes, or of two once.
 
     >>> elements(10_000, 4, 1), elements(10_000, 4, 2)
     (Launch(grid=(10,), block=(128,), held=0), Launch(grid=(20,), block=(128,), held=0))
     """
-    return flat(n, vector * (2 if inputs == 1 else 1), FLAT_THREADS)
+    packs = 2 if inputs == 1 else 1
+    return flat(n, packs * ACCESS // itemsize, FLAT_THREADS)
 
 
-def casts(n: int, wide: bool) -> Launch:
+def casts(n: int) -> Launch:
     """How a kernel of cast.cu over n elements is launched.
 
-    >>> casts(10_000, True)
+    >>> casts(10_000)
     Launch(grid=(5,), block=(128,), held=0)
     """
-    return flat(n, (CAST_PACK if wide else 1) * OF_CAST, CAST_THREADS)
+    return flat(n, CAST_PACK * OF_CAST, FLAT_THREADS)
 
 
 class Tiles(NamedTuple):

@@ -111,7 +111,7 @@ SOURCES = {
         ),
         Source(
             "activations.cu",
-            macros=product(WIDE=(0, 1)),
+            macros=product(WIDE=(1,)),
             wide_loads=ACTIVATIONS,
             wide_stores=ACTIVATIONS,
         ),
@@ -124,13 +124,13 @@ SOURCES = {
         Source(
             "cast.cu",
             dtypes=("float16", "bfloat16"),
-            macros=product(WIDE=(0, 1)),
+            macros=product(WIDE=(1,)),
             wide_loads=frozenset({"narrowed"}),
             wide_stores=frozenset({"widened"}),
         ),
         Source(
             "dropout.cu",
-            macros=product(WIDE=(0, 1)),
+            macros=product(WIDE=(1,)),
             wide_loads=frozenset({"dropout", "dropout_channels"}),
             wide_stores=frozenset({"dropout", "dropout_channels"}),
         ),
