@@ -1,4 +1,5 @@
-"""The CUDA kernels of activations, run on the CPU by cuda_shim: numbers, not a GPU's.
+"""The CUDA kernels of activations and casts: on the CPU by cuda_shim, which are not a
+GPU's numbers; or on a GPU with `--device cuda`.
 
 The reference is the plain kernels in float64, and mpmath where a tail matters.
 """
@@ -6,31 +7,26 @@ The reference is the plain kernels in float64, and mpmath where a tail matters.
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 
 import cuda_checks as checks
 import cuda_shim
 import mpmath
 import numpy as np
 import pytest
-import strict_cupy
 from cuda_cases import (
     OF_G_AND_X,
     OF_X,
     activations_case,
     bias_case,
+    cast_case,
     gelu_ulps,
 )
 from cuda_checks import REFERENCE, assert_close, draw_array, on_device, wide
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tinygrad_softmax as tg
-from tinygrad_softmax import nn
 from tinygrad_softmax.backends import activations, gelus, numpy_gelu
 from tinygrad_softmax.backends.cuda import geometry, kernels
-from tinygrad_softmax.nn import functional
-from tinygrad_softmax.nn.functional.linears import linear_activation
 
 lengths = st.one_of(
     st.integers(1, 40), st.sampled_from([511, 512, 1023, 1024, 1027, 2049, 4100])
@@ -38,8 +34,8 @@ lengths = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def backend():
-    with checks.kernels_on_the_cpu() as backend:
+def backend(request):
+    with checks.kernels_on(request.config.getoption("device")) as backend:
         yield backend
 
 
@@ -164,9 +160,74 @@ def test_more_elements_than_blocks(backend, monkeypatch):
 
 
 def test_more_columns_than_blocks_across(backend, monkeypatch):
-    monkeypatch.setattr(geometry, "MOST_ACROSS", 2)
+    monkeypatch.setattr(geometry, "MOST_ROWS", 2)
     bias_case(70, 300, "float32", 0)(backend)
     bias_case(70, 301, "float32", 0)(backend)
+
+
+def test_tiles_of_many_rows(backend, monkeypatch):
+    monkeypatch.setattr(geometry, "ENOUGH_TILES", 4)
+    assert geometry.tiles(700, 130, 4).rows == 512
+    bias_case(700, 130, "float32", 0)(backend)
+    bias_case(600, 48, "float16", 0)(backend)
+
+
+@pytest.mark.parametrize("dtype", checks.DTYPES)
+def test_a_bias_in_the_middle_of_a_buffer(backend, dtype):
+    """It need not be where 16 bytes are read at a time."""
+    x, bias = (draw_array(np.random.default_rng(3), n, dtype) for n in ((5, 64), 64))
+    for name in ("relu", "gelu", "gelu_tanh"):
+        found = set()
+        for shift in (0, 1, 3):
+            of_bias = on_device(backend, bias, shift)
+            out, kept = backend.bias_activation(
+                on_device(backend, x), of_bias, name, True
+            )
+            g = on_device(backend, x)
+            grads = backend.bias_activation_grad(g, kept, of_bias, name, True)
+            found.add(b"".join(each.get().tobytes() for each in (out, *grads)))
+        assert len(found) == 1
+
+
+def test_a_gradient_that_is_not_finite_stays_where_relu_is_0(backend):
+    x, bias = np.array([[-1.0, 2.0]] * 3, "float32"), np.zeros(2, "float32")
+    g = np.array([[np.inf, 1.0], [np.nan, np.nan], [1.0, 1.0]], "float32")
+    of_bias, of_g = on_device(backend, bias), on_device(backend, g)
+    _, kept = backend.bias_activation(on_device(backend, x), of_bias, "relu", True)
+    dx, d_bias = backend.bias_activation_grad(of_g, kept, of_bias, "relu", True)
+    np.testing.assert_array_equal(dx.get(), [[0, 1], [0, np.nan], [0, 1]])
+    np.testing.assert_array_equal(d_bias.get(), [0, np.nan])
+
+
+@settings(max_examples=20)
+@given(
+    lengths,
+    st.sampled_from(["float16", "bfloat16"]),
+    checks.schedules,
+    st.sampled_from([0, 1, 2]),
+)
+def test_casts(backend, n, dtype, schedule, shift):
+    with cuda_shim.schedule(schedule):
+        cast_case(n, dtype, shift)(backend)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_every_16_bit_number_is_cast(backend, dtype):
+    x = np.arange(2**16, dtype="uint16").view(checks.dtype_of(dtype))
+    wider = backend.cast(on_device(backend, x), np.dtype("float32"))
+    np.testing.assert_array_equal(wider.get(), x.astype("float32"))
+    again = backend.cast(wider, x.dtype).get()
+    np.testing.assert_array_equal(again.astype("float32"), x.astype("float32"))
+
+
+def test_other_casts_are_cupys(backend, monkeypatch):
+    monkeypatch.setattr(backend.kernels, "get", None)  # it would be called
+    x = on_device(backend, np.arange(6, dtype="float32").reshape(2, 3))
+    half = np.dtype("float16")
+    assert backend.cast(x, x.dtype) is x
+    assert backend.cast(x, np.dtype("float64")).dtype == np.float64
+    assert backend.cast(x.T, half).get().tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert backend.cast(x[:0], half).dtype == half
 
 
 @pytest.mark.parametrize("dtype", checks.DTYPES)
@@ -188,14 +249,21 @@ def test_every_schedule_gives_the_same_bits(backend, dtype):
 
 def test_shapes_of_launches():
     for n in (1, 100, 2**31 + 5, 2**40):
-        for vector in (1, 2, 4, 8):
-            (blocks,), (threads,), _ = geometry.elements(n, vector)
-            most = blocks == geometry.MOST_BLOCKS
-            assert most or blocks * threads * vector * geometry.BATCH >= n
-            (down, across), block, _ = geometry.tiles(n, 2**33, vector)
-            assert down * geometry.TILE >= n > (down - 1) * geometry.TILE
-            assert (across, block) == (geometry.MOST_ACROSS, (32, 8))
-            assert geometry.tiles(n, 33 * vector, vector).grid[1] == 2
+        for itemsize in (2, 4, 8):
+            for inputs, packs in ((1, 2), (2, 1)):
+                launch = geometry.elements(n, itemsize, inputs)
+                (blocks,), (threads,) = launch.grid, launch.block
+                reached = blocks * threads * packs * 16 // itemsize
+                assert reached >= n or blocks == geometry.MOST_BLOCKS
+        (blocks,), (threads,), _ = geometry.casts(n)
+        reached = blocks * threads * geometry.CAST_PACK * geometry.OF_CAST
+        assert n <= reached < n + 2**12
+        for columns in (1, 200, 2**33):
+            (down, across), block, rows = geometry.tiles(n, columns, 4)
+            assert down * rows >= n > (down - 1) * rows
+            assert rows % (geometry.DEEP * 4) == 0
+            assert down * across <= max(geometry.ENOUGH_TILES, across)
+            assert (across, block) == (min(-(-columns // 128), 65535), (32, 8))
 
 
 def test_what_has_no_kernel_takes_the_reference(backend, monkeypatch):
@@ -238,152 +306,3 @@ def test_a_bias_of_another_dtype(backend):
         slope = slope > 0 if name == "relu" else slope
         np.testing.assert_allclose(dx.get(), wide(g) * slope, 1e-12)
         np.testing.assert_allclose(d_bias.get(), (wide(g) * slope).sum(axis=0), 1e-12)
-
-
-# -- through tensors -------------------------------------------------------------------
-
-
-@contextmanager
-def launches(monkeypatch):
-    """The kernels that are launched inside, and CuPy's own functions ("cupy")."""
-    seen = []
-    get, ufunc = kernels.Kernels.get, strict_cupy.ufunc.__call__
-
-    def noted(self, file, function, *args, **macros):
-        seen.append(f"{file.removesuffix('.cu')}.{function}")
-        return get(self, file, function, *args, **macros)
-
-    def plain(self, *args, **options):
-        seen.append(f"cupy.{self.__name__}")
-        return ufunc(self, *args, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(kernels.Kernels, "get", noted)
-        patch.setattr(strict_cupy.ufunc, "__call__", plain)
-        yield seen
-
-
-ONE_AND_ONE = {
-    "sigmoid": (tg.sigmoid, "activations.sigmoid"),
-    "softplus": (tg.softplus, "activations.softplus"),
-    "silu": (tg.silu, "activations.silu"),
-    "tanh": (tg.tanh, "cupy.tanh"),
-    "relu": (tg.relu, "activations.relu"),
-    "gelu": (tg.gelu, "activations.gelu"),
-    "gelu_tanh": (lambda x: tg.gelu(x, "tanh"), "activations.gelu_tanh"),
-}
-
-
-@pytest.mark.parametrize("name", ONE_AND_ONE)
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_one_launch_forward_and_one_backward(name, dtype, monkeypatch):
-    function, forward = ONE_AND_ONE[name]
-    rng = np.random.default_rng(3)
-    x, g = (draw_array(rng, (5, 7), dtype) for _ in "xg")
-    with strict_cupy.strict_cuda() as cuda:
-        given_x = tg.tensor(x, device="cuda", requires_grad=True)
-        of_g = tg.tensor(g, device="cuda")
-        with launches(monkeypatch) as seen, cuda.counting() as waited:
-            out = function(given_x)
-            assert seen == [forward]
-            out.backward(of_g)
-        assert seen == [forward, f"activations.{name}_grad"]
-        assert not waited.waits
-        on_host = tg.tensor(x, requires_grad=True)
-        function(on_host).backward(tg.tensor(g))
-        epsilon = float(np.finfo(dtype).eps)
-        np.testing.assert_allclose(
-            given_x.grad.numpy(), on_host.grad.numpy(), 20 * epsilon, 8 * epsilon
-        )
-
-
-def test_gelu_keeps_nothing_but_its_input():
-    with strict_cupy.strict_cuda():
-        x = tg.tensor(np.ones(100, "float32"), device="cuda", requires_grad=True)
-        saved = tg.gelu(x).node.saved
-        arrays = {id(v) for rule in saved for v in rule if hasattr(v, "shape")}
-        assert arrays == {id(x.array)}
-
-
-# -- linear maps with an activation ----------------------------------------------------
-
-
-def both_layers(activation):
-    tg.manual_seed(0)
-    options = dict(dim_feedforward=24, dropout=0.0, batch_first=True)
-    encoder = nn.TransformerEncoderLayer(8, 2, activation=activation, **options)
-    decoder = nn.TransformerDecoderLayer(8, 2, activation=activation, **options)
-    return encoder, decoder
-
-
-ACTIVATED = {
-    "relu": ("relu", functional.relu, lambda x: functional.relu(x)),
-    "gelu": ("gelu", tg.gelu, lambda x: functional.gelu(x)),
-}
-
-
-@pytest.mark.parametrize("name", ACTIVATED)
-@pytest.mark.parametrize("where", ["cpu", "cuda"])
-def test_transformer_layers_add_the_bias_with_the_activation(name, where, monkeypatch):
-    """The same numbers as in two ops, which a lambda is."""
-    x = np.random.default_rng(4).normal(size=(2, 3, 8)).astype("float32")
-    found = []
-    with strict_cupy.strict_cuda():
-        for given_activation in ACTIVATED[name]:
-            grads: list = []
-            encoder, decoder = both_layers(given_activation)
-            for layer in (encoder.to(where), decoder.to(where)):
-                inputs = [tg.tensor(x, device=where)] * (1 + (layer is decoder))
-                with launches(monkeypatch) as seen:
-                    layer(*inputs).sum().backward()
-                grads += [p.grad.numpy() for p in layer.parameters()]
-            found.append(grads)
-            fused = where == "cuda" and len(found) < 3
-            for each in (name, f"{name}_grad", "sum_tiles"):
-                assert (f"bias_activations.{each}" in seen) == fused
-    for grads in found[:2]:
-        for got, want in zip(grads, found[2], strict=True):
-            np.testing.assert_allclose(got, want, 2e-5, 2e-6)
-
-
-def test_a_layer_that_is_not_plainly_linear_is_called():
-    """A subclass, another module, or one without a bias."""
-
-    class Doubled(nn.Linear):
-        def forward(self, input):
-            return 2.0 * super().forward(input)
-
-    x = tg.tensor(np.random.default_rng(5).normal(size=(2, 3, 8)))
-    layer, _ = both_layers("relu")
-    layer = layer.to(dtype=tg.float64)
-    plain = layer.linear1
-    doubled = Doubled(8, 24, dtype=tg.float64)
-    doubled.load_state_dict(plain.state_dict())
-    layer.linear1 = doubled
-    out = layer._feed_forward(x)
-    hidden = tg.relu(2.0 * plain(x))
-    np.testing.assert_allclose(
-        out.detach().numpy(), layer.linear2(hidden).detach().numpy(), 1e-14
-    )
-    layer.linear1 = nn.Linear(8, 24, bias=False, dtype=tg.float64)
-    assert layer._feed_forward(x).shape == (2, 3, 8)
-
-
-def test_what_a_linear_map_with_an_activation_refuses():
-    x, w, b = tg.ones((2, 3)), tg.ones((4, 2)), tg.ones(4)
-    with pytest.raises(ValueError, match="linear: input, weight and bias have shapes"):
-        linear_activation(x, w, b, "relu")
-
-
-@pytest.mark.parametrize("where", ["cpu", "cuda"])
-def test_autocast_reaches_a_linear_map_with_an_activation(where):
-    with strict_cupy.strict_cuda():
-        x = tg.ones((2, 3), device=where)
-        w, b = tg.ones((4, 3), device=where), tg.ones(4, device=where)
-        w.requires_grad_()
-        with tg.autocast(where, dtype=tg.float16):
-            out = linear_activation(x, w, b, "gelu")
-        assert out.dtype == tg.float16
-        out.sum().backward()
-        assert w.grad.dtype == tg.float32
-        np.testing.assert_allclose(w.grad.numpy(), np.full((4, 3), 2.0), 2e-3)
