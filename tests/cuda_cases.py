@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from cuda_checks import (
@@ -23,6 +24,7 @@ from cuda_cross_entropy import CASES as CROSS_ENTROPY
 from philox import words
 
 from tinygrad_softmax.backends import activations
+from tinygrad_softmax.backends.cuda import geometry
 from tinygrad_softmax.backends.random import Draw
 
 Case = Callable[[Any], None]
@@ -151,6 +153,14 @@ def activations_case(n: int, dtype: str, shift: int) -> Case:
     return check
 
 
+def gelu_tails(backend: Any) -> None:
+    """Where digits of x * x count many times."""
+    x = np.linspace(-12.9, 9.0, 600, dtype="float32")
+    expected, _ = REFERENCE.gelu(wide(x), "none", False)
+    got, _ = backend.gelu(on_device(backend, x), "none", False)
+    assert_close(got, expected, "float32", 6)
+
+
 def gelu_ulps(x: np.ndarray, kind: str, dtype: str) -> np.ndarray:
     """What rounding the exponent costs: of the tanh version, and in the shim of the
     exact one in float64, whose CUDA function rounds less."""
@@ -179,7 +189,7 @@ def bias_case(n: int, columns: int, dtype: str, shift: int) -> Case:
         x, bias = rows(n, columns, dtype, 2.0), rows(1, columns, dtype, 1.0)[0]
         g = draw_array(np.random.default_rng(n), (n, columns), dtype, 1.0)
         host = wide(x) + wide(bias)
-        of_g, of_bias = on_device(backend, g, shift), on_device(backend, bias)
+        of_g, of_bias = on_device(backend, g, shift), on_device(backend, bias, n % 2)
         for name in ("relu", "gelu", "gelu_tanh"):
             size = 1 + abs(wide(x)) + abs(wide(bias))
             ulps = 16 + gelu_ulps(host, "tanh", dtype)
@@ -202,6 +212,12 @@ def bias_case(n: int, columns: int, dtype: str, shift: int) -> Case:
             assert again.get().tobytes() == dx.get().tobytes()
 
     return check
+
+
+def few_blocks_across(backend: Any) -> None:
+    """A block does several columns after each other."""
+    with mock.patch.object(geometry, "MOST_ROWS", 1):
+        bias_case(70, 400, "float32", 0)(backend)
 
 
 # (elements, dtype, elements past a multiple of 16 bytes): less than a pack, blocks with
@@ -233,21 +249,17 @@ def cast_case(n: int, dtype: str, shift: int) -> Case:
 def dropout_case(n: int, dtype: str, shift: int) -> Case:
     def check(backend: Any) -> None:
         x, draw, p = rows(1, n, dtype)[0], Draw(2**40 + 7, 2**33 + 5), 0.3
-        given = on_device(backend, x, shift)
-        kept = words(n, *draw[:2]) >= 0.3 * 2.0**32
+        given, limit = on_device(backend, x, shift), 0.3 * 2.0**32
+        kept = words(n, *draw[:2]) >= limit
         got, mask = backend.dropout(given, p, draw, (n,), True)
         assert mask is None
         assert_close(got, wide(x) * kept / 0.7, dtype, 2)
         assert backend.kept((n,), p, draw).get().tolist() == kept.tolist()
-        for each in (3, 8, 1000):
-            blocks = rows(5, each, dtype)
-            got, _ = backend.dropout(
-                on_device(backend, blocks, shift), p, draw, (5, 1), 1
-            )
-            expected = (
-                wide(blocks) * (words(5, *draw[:2])[:, None] >= 0.3 * 2.0**32) / 0.7
-            )
-            assert_close(got, expected, dtype, 2)
+        for count, each in ((700, 3), (5, 8), (5, 1001)):
+            blocks, kept = rows(count, each, dtype), words(count, *draw[:2]) >= limit
+            given = on_device(backend, blocks, shift)
+            got, _ = backend.dropout(given, p, draw, (count, 1), True)
+            assert_close(got, wide(blocks) * kept[:, None] / 0.7, dtype, 2)
 
     return check
 
@@ -257,5 +269,7 @@ for _flat in FLAT:
     case("dropout.cu")(dropout_case(*_flat))
 for _cast in CAST:
     case("cast.cu")(cast_case(*_cast))
+case("activations.cu")(gelu_tails)
+case("bias_activations.cu")(few_blocks_across)
 for _biased in BIASED:
     case("bias_activations.cu")(bias_case(*_biased))

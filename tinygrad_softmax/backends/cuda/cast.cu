@@ -20,6 +20,10 @@ __device__ __forceinline__ void cast(const From* x, To* out, long long n, F f) {
     const long long of_block = (long long)blockDim.x * OF_CAST;
     const Some<From>* const in = reinterpret_cast<const Some<From>*>(x);
     Some<To>* const to = reinterpret_cast<Some<To>*>(out);
+    if (whole) {
+        CHECK_ALIGNED(x, sizeof(Some<From>));
+        CHECK_ALIGNED(out, sizeof(Some<To>));
+    }
     for (long long start = blockIdx.x * of_block; start < whole;
          start += gridDim.x * of_block) {
         Some<From> packs[OF_CAST];
