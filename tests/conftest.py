@@ -35,9 +35,15 @@ settings.load_profile(
 # Those that run on a GPU with `--device cuda`: they take cuda_checks.kernels_on.
 KERNELS_ON_A_GPU = {
     "test_cuda_activations.py",
+    "test_cuda_attention.py",
+    "test_cuda_channels.py",
+    "test_cuda_convolution.py",
     "test_cuda_cross_entropy.py",
     "test_cuda_dropout.py",
     "test_cuda_kernels.py",
+    "test_cuda_matmul.py",
+    "test_cuda_norms.py",
+    "test_cuda_scatter.py",
 }
 
 
@@ -48,6 +54,15 @@ def pytest_ignore_collect(collection_path, config) -> bool | None:
         return None
     on_a_gpu = collection_path.name in KERNELS_ON_A_GPU
     return not (on_a_gpu and config.getoption("device") == "cuda")
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    """Leave out, on a GPU, what is asked of the double of CuPy."""
+    if config.getoption("device") != "cuda":
+        return
+    left_out = [item for item in items if item.get_closest_marker("double")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

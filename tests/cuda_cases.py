@@ -12,20 +12,23 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from cuda_attention_cases import CASES as ATTENTION
+from cuda_channel_checks import check_maps, check_moments, check_sums, of_channels
 from cuda_checks import (
     REFERENCE,
     assert_close,
     draw_array,
-    dtype_of,
     on_device,
     wide,
+    working,
 )
 from cuda_cross_entropy import CASES as CROSS_ENTROPY
-from philox import words
+from cuda_flat_cases import CASES as FLAT
+from cuda_norm_checks import affine, check_backward, check_forward
+from cuda_scatter_cases import CASES as SCATTER
+from cuda_window_cases import CASES as WINDOWS
 
-from tinygrad_softmax.backends import activations
 from tinygrad_softmax.backends.cuda import geometry
-from tinygrad_softmax.backends.random import Draw
 
 Case = Callable[[Any], None]
 CASES: dict[str, list[Case]] = {}
@@ -96,180 +99,106 @@ for _each in CROSS_ENTROPY:
     case("cross_entropy.cu")(_each)
     case("loss_sums.cu")(_each)
 
-# -- element by element ------------------------------------------------------------
 
-# (elements, dtype, elements past a multiple of 16 bytes): less than a pack, one pack
-# and a bit, one block exactly, several with a tail.
-FLAT = [
-    (1, "float64", 0),
-    (3, "float32", 0),
-    (9, "float16", 0),
-    (15, "bfloat16", 1),
-    (1024, "float32", 0),
-    (1025, "float32", 0),
-    (1030, "float64", 0),
-    (4103, "bfloat16", 0),
-    (515, "float16", 3),
-]
-OF_X = {
-    "sigmoid": activations.sigmoid,
-    "softplus": activations.softplus,
-    "silu": activations.silu,
-}
-OF_G_AND_X = {
-    "sigmoid_grad": activations.sigmoid_grad,
-    "softplus_grad": activations.softplus_grad,
-    "silu_grad": activations.silu_grad,
-    "tanh_grad": activations.tanh_grad,
-}
+def norm_case(n: int, columns: int, dtype: str, shift: int) -> Case:
+    """With weight and bias: float32 beside 16 bits where the number of rows is odd."""
 
-
-def activations_case(n: int, dtype: str, shift: int) -> Case:
     def check(backend: Any) -> None:
-        x, g = rows(1, n, dtype)[0], rows(2, n, dtype, 1.0)[1]
-        of_x, of_g = on_device(backend, x, shift), on_device(backend, g, shift)
-        host_x, host_g = wide(x), wide(g)
-        flushed = 1e-30 * abs(host_x)  # x times a probability that is flushed to 0
-        for function in OF_X.values():
-            expected = REFERENCE.elementwise(function, host_x)
-            got = backend.elementwise(function, of_x)
-            assert_close(got, expected, dtype, 12, flushed)
-        for function in OF_G_AND_X.values():
-            expected = REFERENCE.elementwise(function, host_g, host_x)
-            got = backend.elementwise(function, of_g, of_x)
-            size = abs(host_g) * (1 + host_x * host_x)
-            assert_close(got, expected, dtype, 12, size)
-        expected = REFERENCE.relu_grad(host_g, host_x)
-        assert_close(backend.relu_grad(of_g, of_x), expected, dtype, 0)
-        for kind in ("none", "tanh"):
-            expected, slope = REFERENCE.gelu(host_x, kind, True)
-            ulps = 12 + gelu_ulps(host_x, kind, dtype)
-            got, none = backend.gelu(of_x, kind, True)
-            assert none is None
-            assert_close(got, expected, dtype, ulps, flushed)
-            got = backend.gelu_grad(of_g, of_x, kind)
-            assert_close(got, host_g * slope, dtype, ulps, abs(host_g))
+        x = rows(n, columns, dtype)
+        x[-1, -1] = x[0, 0] = 9.0
+        rng = np.random.default_rng(n)
+        of_weights = str(working(dtype)) if n % 2 else dtype
+        weight, bias = affine(rng, columns, of_weights, (True, True))
+        check_forward(backend, x, weight, bias, dtype, shift)
 
     return check
 
 
-def gelu_tails(backend: Any) -> None:
-    """Where digits of x * x count many times."""
-    x = np.linspace(-12.9, 9.0, 600, dtype="float32")
-    expected, _ = REFERENCE.gelu(wide(x), "none", False)
-    got, _ = backend.gelu(on_device(backend, x), "none", False)
-    assert_close(got, expected, "float32", 6)
-
-
-def gelu_ulps(x: np.ndarray, kind: str, dtype: str) -> np.ndarray:
-    """What rounding the exponent costs: of the tanh version, and in the shim of the
-    exact one in float64, whose CUDA function rounds less."""
-    y = np.minimum(abs(x), 40.0)
-    if kind == "tanh":
-        return 6.0 * y * (1.0 + y * y / 20.0)
-    return y * y if dtype == "float64" else 0.0 * y
-
-
-# (rows, columns, dtype, elements past a multiple of 16 bytes): one tile and part of
-# one, fewer rows than threads, several tiles in both directions, tails.
-BIASED = [
-    (1, 1, "float64", 0),
-    (5, 3, "float32", 0),
-    (64, 128, "float32", 0),
-    (65, 132, "float32", 0),
-    (130, 33, "float32", 0),
-    (31, 264, "float16", 0),
-    (70, 40, "bfloat16", 1),
-    (129, 66, "float64", 0),
-]
-
-
-def bias_case(n: int, columns: int, dtype: str, shift: int) -> Case:
+def norm_grad_case(
+    n: int, columns: int, dtype: str, shift: int, needs: tuple[bool, bool, bool]
+) -> Case:
     def check(backend: Any) -> None:
-        x, bias = rows(n, columns, dtype, 2.0), rows(1, columns, dtype, 1.0)[0]
-        g = draw_array(np.random.default_rng(n), (n, columns), dtype, 1.0)
-        host = wide(x) + wide(bias)
-        of_g, of_bias = on_device(backend, g, shift), on_device(backend, bias, n % 2)
-        for name in ("relu", "gelu", "gelu_tanh"):
-            size = 1 + abs(wide(x)) + abs(wide(bias))
-            ulps = 16 + gelu_ulps(host, "tanh", dtype)
-            expected, kept = REFERENCE.bias_activation(
-                host.copy(), 0 * host[0], name, 1
+        g, x = rows(n, columns, dtype), rows(n, columns, dtype)[::-1].copy()
+        g[-1, -1] = g[0, 0] = x[-1, -1] = x[0, 0] = 9.0
+        rng = np.random.default_rng(n)
+        of_weights = str(working(dtype)) if n % 2 else dtype
+        weight, _ = affine(rng, columns, of_weights, (True, True))
+        check_backward(backend, g, x, weight, dtype, shift, needs)
+
+    return check
+
+
+def equal_terms_case(n: int, columns: int) -> Case:
+    """Sums over rows of equal terms, whose roundings all go one way, in few blocks."""
+
+    def check(backend: Any) -> None:
+        g, one = np.full((n, columns), 0.1, np.float32), np.ones((n, 1), np.float32)
+        given = [on_device(backend, each) for each in (g, g * 0 + 1, 0 * one, one)]
+        with mock.patch.multiple(geometry, PLENTY=1, FILLED=1):
+            found = backend.layer_norm_grad(
+                *given[:2], None, *given[2:], (False, True, True)
             )
-            for with_grad in (False, True):
-                given = on_device(backend, x, shift)
-                got, mine = backend.bias_activation(given, of_bias, name, with_grad)
-                assert_close(got, expected, dtype, ulps, size)
-                assert (mine is None) == (not with_grad)
-            slopes = kept > 0 if name == "relu" else kept
-            dx, d_bias = backend.bias_activation_grad(of_g, mine, of_bias, name, True)
-            assert_close(dx, wide(g) * slopes, dtype, ulps, abs(wide(g)) * size)
-            total = (wide(g) * slopes).sum(axis=0)
-            scale = (abs(wide(g)) * size).sum(axis=0)
-            assert_close(d_bias, total, dtype, ulps.max(axis=0), scale)
-            again, none = backend.bias_activation_grad(of_g, mine, of_bias, name, False)
-            assert none is None
-            assert again.get().tobytes() == dx.get().tobytes()
+        for each in found[1:]:
+            assert_close(each, wide(g).sum(axis=0), "float32", 2)
 
     return check
 
 
-def few_blocks_across(backend: Any) -> None:
-    """A block does several columns after each other."""
-    with mock.patch.object(geometry, "MOST_ROWS", 1):
-        bias_case(70, 400, "float32", 0)(backend)
+case("norms_vjp.cu")(equal_terms_case(4000, 3))
+for _each in [*ROWS, (300, 9, "float32", 0), (2, 70000, "float32", 0)]:
+    case("norms.cu")(norm_case(*_each))
+    case("norms_vjp.cu")(norm_grad_case(*_each, (True, True, True)))
+    case("norms_dx.cu")(norm_grad_case(*_each, (True, False, False)))
+    case("norms_columns.cu")(norm_grad_case(*_each, (False, True, True)))
 
 
-# (elements, dtype, elements past a multiple of 16 bytes): less than a pack, blocks with
-# a tail, addresses that forbid 8 bytes.
-CAST = [
-    (3, "float16", 0),
-    (4, "bfloat16", 0),
-    (2050, "float16", 0),
-    (4099, "bfloat16", 0),
-    (1030, "bfloat16", 2),
-    (517, "float16", 1),
-]
-
-
-def cast_case(n: int, dtype: str, shift: int) -> Case:
+def channel_case(shape: tuple[int, ...], dtype: str, shift: int = 0) -> Case:
     def check(backend: Any) -> None:
-        x, narrow = rows(1, n, "float32", 100.0)[0], dtype_of(dtype)
-        x[0], x[-1], x[n // 2] = -0.0, np.inf, 1e-6
-        got = backend.cast(on_device(backend, x, shift), narrow).get()
-        assert got.dtype == narrow
-        assert got.tobytes() == x.astype(narrow).tobytes()
-        back = backend.cast(on_device(backend, got, shift), np.dtype("float32")).get()
-        assert back.dtype == np.float32
-        assert back.tobytes() == got.astype("float32").tobytes()
+        rng = np.random.default_rng(len(shape))
+        g, x = (draw_array(rng, shape, dtype) for _ in range(2))
+        g.flat[-1] = g.flat[0] = x.flat[-1] = x.flat[0] = 9.0
+        values = of_channels(rng, shape[1], dtype, (True,) * 5)
+        check_moments(backend, x, dtype, shift)
+        check_sums(backend, g, x, values[0], dtype, (True, True), shift)
+        check_maps(backend, g, x, values, dtype, shift)
 
     return check
 
 
-def dropout_case(n: int, dtype: str, shift: int) -> Case:
+def far_from_zero_case(shape: tuple[int, ...]) -> Case:
+    """A mean far above the deviation, whose digits the variance is made of."""
+
     def check(backend: Any) -> None:
-        x, draw, p = rows(1, n, dtype)[0], Draw(2**40 + 7, 2**33 + 5), 0.3
-        given, limit = on_device(backend, x, shift), 0.3 * 2.0**32
-        kept = words(n, *draw[:2]) >= limit
-        got, mask = backend.dropout(given, p, draw, (n,), True)
-        assert mask is None
-        assert_close(got, wide(x) * kept / 0.7, dtype, 2)
-        assert backend.kept((n,), p, draw).get().tolist() == kept.tolist()
-        for count, each in ((700, 3), (5, 8), (5, 1001)):
-            blocks, kept = rows(count, each, dtype), words(count, *draw[:2]) >= limit
-            given = on_device(backend, blocks, shift)
-            got, _ = backend.dropout(given, p, draw, (count, 1), True)
-            assert_close(got, wide(blocks) * kept[:, None] / 0.7, dtype, 2)
+        x = draw_array(np.random.default_rng(0), shape, "float32", 1.0) + 4096.0
+        x[: len(x) // 2] -= 8.0
+        x = x.astype(np.float32)
+        _, var = backend.channel_moments(on_device(backend, x))
+        assert_close(var, REFERENCE.channel_moments(wide(x))[1], "float32", 16)
 
     return check
 
 
-for _flat in FLAT:
-    case("activations.cu")(activations_case(*_flat))
-    case("dropout.cu")(dropout_case(*_flat))
-for _cast in CAST:
-    case("cast.cu")(cast_case(*_cast))
-case("activations.cu")(gelu_tails)
-case("bias_activations.cu")(few_blocks_across)
-for _biased in BIASED:
-    case("bias_activations.cu")(bias_case(*_biased))
+for _shape, _dtype, _shift in [
+    ((1, 1, 1), "float64", 0),
+    ((70, 5), "float32", 0),
+    ((90, 16), "float16", 0),
+    ((3, 5, 7), "float32", 1),
+    ((5, 7, 49), "bfloat16", 0),
+    ((3, 2, 8, 8), "float32", 0),
+    ((1, 300, 20), "float32", 0),
+    ((1, 2, 20_000), "float16", 0),
+]:
+    case("channel_sums.cu")(channel_case(_shape, _dtype, _shift))
+    case("channel_affine.cu")(channel_case(_shape, _dtype, _shift))
+case("channel_sums.cu")(far_from_zero_case((600, 5)))
+for _each in SCATTER:
+    case("scatter.cu")(_each)
+
+for _each in WINDOWS:
+    case("windows.cu")(_each)
+
+for _file, _each in FLAT:
+    case(_file)(_each)
+
+for _each in ATTENTION:
+    case("attention.cu")(_each)

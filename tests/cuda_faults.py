@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from cuda_attention_cases import FAULTS as ATTENTION
 from cuda_cases import (
     Case,
-    activations_case,
-    bias_case,
-    cast_case,
-    dropout_case,
-    few_blocks_across,
-    gelu_tails,
+    channel_case,
+    equal_terms_case,
+    far_from_zero_case,
+    norm_case,
+    norm_grad_case,
     softmax_case,
     softmax_vjp_case,
 )
 from cuda_cross_entropy import Case as CrossEntropy
 from cuda_cross_entropy import confident_rows
+from cuda_flat_cases import FAULTS as FLAT
+from cuda_scatter_cases import FAULTS as SCATTER
+from cuda_window_cases import FAULTS as WINDOWS
 
 
 class Fault(NamedTuple):
@@ -201,176 +204,204 @@ FAULTS += [
     ]
 ]
 
-HALVES = activations_case(515, "float16", 3)
-SINGLES = activations_case(1025, "float32", 0)
-DOUBLES = activations_case(1030, "float64", 0)
+NORM = norm_case(9, 100, "float32", 0)
+LONG_NORM = norm_case(2, 17001, "float32", 0)
+MIXED_NORM = norm_case(3, 1032, "float16", 0)
+ALL = (True, True, True)
+NORM_GRADIENT = norm_grad_case(9, 100, "float32", 0, ALL)
+NORM_COLUMNS = norm_grad_case(37, 8200, "float32", 0, ALL)
+LONG_DX = norm_grad_case(2, 17001, "float32", 0, (True, False, False))
+
 FAULTS += [
-    Fault(file, old, new, why, case)
-    for file, old, new, why, case in [
-        (
-            "activations.cuh",
-            "at = x > W(0) ? large : small;",
-            "at = large;",
-            "the logistic function of a negative number is that of its size",
-            HALVES,
-        ),
-        (
-            "activations.cuh",
-            "x > W(0) ? s.small : s.large",
-            "x > W(0) ? s.large : s.small",
-            "1 - sigmoid is sigmoid",
-            HALVES,
-        ),
-        (
-            "activations.cuh",
-            "return fma(N(-0.5) * lost, e, e);",
-            "return fma(N(0) * lost, e, e);",
-            "the digits that x * x loses are lost",
-            gelu_tails,
-        ),
-        (
-            "activations.cuh",
-            "p = fma(p, a, 0.43867425738206206f);",
-            "p = fma(p, a, 0.43867f);",
-            "a coefficient has five digits",
-            SINGLES,
-        ),
-        (
-            "activations.cuh",
-            "W(1) + W(3 * TANH_CUBIC) * square",
-            "W(1) + W(TANH_CUBIC) * square",
-            "x^3 has the slope x^2",
-            DOUBLES,
-        ),
-        (
-            "activations.cu",
-            "return of_g * (W(1) - v * v);",
-            "return of_g * (W(1) - v);",
-            "tanh's slope is 1 - tanh",
-            HALVES,
-        ),
-        (
-            "flat.cuh",
-            "at < end; at += blockDim.x",
-            "at < end - 1; at += blockDim.x",
-            "the last element is left out",
-            SINGLES,
-        ),
-        (
-            "flat.cuh",
-            "load<VECTOR>(in[i] + mine + k * step)",
-            "load<VECTOR>(in[i] + mine)",
-            "a thread reads its first pack twice",
-            SINGLES,
-        ),
-        (
-            "flat.cuh",
-            "const bool aligned = addresses % sizeof(Pack<T, VECTOR>) == 0;",
-            "const bool aligned = true;",
-            "16 bytes are read at any address",
-            activations_case(4103, "bfloat16", 1),
-        ),
-        (
-            "cast.cu",
-            "at < n; at += threads) out[at]",
-            "at < n - 1; at += threads) out[at]",
-            "the last element is left out",
-            cast_case(2050, "float16", 0),
-        ),
-        (
-            "cast.cu",
-            "const long long whole = aligned ? n / CAST_PACK : 0;",
-            "const long long whole = aligned || n ? n / CAST_PACK : 0;",
-            "8 bytes are read at any address",
-            cast_case(1030, "bfloat16", 2),
-        ),
-    ]
+    Fault(
+        "norms.cuh",
+        "lost = (more - sum) - less;",
+        "lost = less - (more - sum);",
+        "what was rounded off is added twice, not taken back",
+        equal_terms_case(4000, 3),
+    ),
+    Fault(
+        "norms.cuh",
+        "return {x.a + y.a, x.b + y.b};",
+        "return {x.a + y.a, x.b};",
+        "the second sum of a pair stays in its lane",
+        NORM_GRADIENT,
+    ),
+    Fault(
+        "norms.cuh",
+        "} else if (wide) {",
+        "} else if (!wide) {",
+        "weights are read as another type",
+        MIXED_NORM,
+    ),
+    Fault(
+        "moments.cuh",
+        "squares += between(a.count, a.mean(), b.count, b.mean());",
+        "squares += W(0);",
+        "how far the lanes' means are apart counts for nothing",
+        LONG_NORM,
+    ),
+    Fault(
+        "moments.cuh",
+        "if (count != W(0)) spread += between(count, before, more, of_batch);",
+        "if (count == W(0)) spread += between(count, before, more, of_batch);",
+        "how far the batches' means are apart counts for nothing",
+        norm_case(2, 70000, "float32", 0),
+    ),
+    Fault(
+        "moments.cuh",
+        "const W more = (W)n, mean",
+        "const W more = (W)N, mean",
+        "the last batch is counted as a full one",
+        LONG_NORM,
+    ),
+    Fault(
+        "norms.cu",
+        "if (staged) store_shared<VECTOR>(staged + column, in);",
+        "if (staged && !b) store_shared<VECTOR>(staged + column, in);",
+        "only the first pack of a batch is kept",
+        LONG_NORM,
+    ),
+    Fault(
+        "norms.cu",
+        "sqrt(squares / (W)columns + eps)",
+        "sqrt(squares / (W)(columns - 1) + eps)",
+        "the unbiased variance",
+        NORM,
+    ),
+    Fault(
+        "norms_vjp.cuh",
+        "const W less = CENTRED ? h - along.a : h;",
+        "const W less = h;",
+        "the mean of h is not taken away",
+        NORM_GRADIENT,
+    ),
+    Fault(
+        "norms_vjp.cu",
+        "const W of_g = exists ? held_g.at[k + i] : W(0);",
+        "const W of_g = held_g.at[k + i];",
+        "the last row is added again by lanes that have none",
+        NORM_GRADIENT,
+    ),
+    Fault(
+        "norms_vjp.cu",
+        "    __syncthreads();  // the buffer may be written to again\n",
+        "",
+        "the barrier before the buffer's next use is gone",
+        NORM_GRADIENT,
+    ),
+    Fault(
+        "norms_vjp.cu",
+        "partials += blockIdx.x * columns * (CENTRED ? 2 : 1);",
+        "partials += blockIdx.x * columns;",
+        "blocks write over each other's sums",
+        norm_grad_case(70, 100, "float32", 0, ALL),
+    ),
+    Fault(
+        "norms_dx.cu",
+        "if (staged) row_g = staged, row_x = staged + columns;",
+        "if (staged) row_g = row_x = staged;",
+        "g is taken for x",
+        LONG_DX,
+    ),
+    Fault(
+        "norms_columns.cu",
+        "const long long first = blockIdx.y * rows, end = min(first + rows, n);",
+        "const long long first = blockIdx.y * rows, end = min(first + rows, n - 1);",
+        "the last row is left out",
+        NORM_COLUMNS,
+    ),
+    Fault(
+        "norms_columns.cu",
+        "for (int row = 0; row < (int)blockDim.y; row++) all.add",
+        "for (int row = 1; row < (int)blockDim.y; row++) all.add",
+        "the first of a block's rows is left out",
+        NORM_COLUMNS,
+    ),
 ]
 
-TILES = bias_case(130, 33, "float32", 0)
-WIDE_TILES = bias_case(65, 132, "float32", 0)
-FAULTS += [
-    Fault("bias_activations.cu", old, new, why, case)
-    for old, new, why, case in [
-        (
-            "first + of_tile < n ? first + of_tile : n;",
-            "first + of_tile < n ? first + of_tile : n - 1;",
-            "the last row is left out",
-            TILES,
-        ),
-        (
-            "        __syncthreads();\n        if (threadIdx.y == 0 && exists) {",
-            "        if (threadIdx.y == 0 && exists) {",
-            "the barrier between writing and adding up the threads' sums is gone",
-            TILES,
-        ),
-        (
-            "        __syncthreads();  // of_threads may be written to again\n",
-            "",
-            "the barrier before the next columns is gone",
-            few_blocks_across,
-        ),
-        (
-            "k < DEEP; k++) sum",
-            "k < DEEP - 1; k++) sum",
-            "the last thread's rows are not in the bias's gradient",
-            TILES,
-        ),
-        (
-            "tile < tiles; tile += SUMMING",
-            "tile < tiles - 1; tile += SUMMING",
-            "the last tile is not in the bias's gradient",
-            TILES,
-        ),
-        (
-            "    __syncthreads();\n    if (threadIdx.y || column >= columns) return;",
-            "    if (threadIdx.y || column >= columns) return;",
-            "the barrier between writing and adding up the tiles' sums is gone",
-            TILES,
-        ),
-        (
-            "return v > W(0) ? of_g : W(0);",
-            "return v >= W(0) ? of_g : W(0);",
-            "relu has a slope where it is 0",
-            TILES,
-        ),
-        (
-            "pack.at[i] = bias[i];",
-            "pack.at[i] = bias[0];",
-            "a bias that is not aligned is that of one column",
-            WIDE_TILES,
-        ),
-    ]
-]
+MOMENTS_BY_COLUMNS = channel_case((90, 5), "float32")
+MOMENTS_BY_PLACES = channel_case((5, 7, 49), "float32")
+LONG_CHANNEL = channel_case((1, 2, 20_000), "float32")
+ODD_CHANNELS = channel_case((3, 5, 7), "float32")
 
-DROPPED = dropout_case(1025, "float32", 0)
 FAULTS += [
-    Fault("dropout.cu", old, new, why, case)
-    for old, new, why, case in [
-        ("round < 10", "round < 9", "nine rounds", DROPPED),
-        (
-            "(unsigned)(draw >> 32)};",
-            "0u};",
-            "draws 2^32 apart drop the same",
-            DROPPED,
-        ),
-        (
-            "to[i + j] = words.at[j];",
-            "to[i + j] = words.at[3 - j];",
-            "the order of words depends on how many are taken",
-            DROPPED,
-        ),
-        (
-            "to[0] = first & 2 ? words.at[2] : words.at[0];",
-            "to[0] = words.at[0];",
-            "two numbers of four share a word",
-            dropout_case(1030, "float64", 0),
-        ),
-        (
-            "if (first + i == next) {",
-            "if (first + i == next + 1) {",
-            "a channel begins one element too late",
-            DROPPED,
-        ),
-    ]
+    Fault(
+        "channel_sums.cu",
+        "row < end; row += ROWS * blockDim.y)",
+        "row < end; row += blockDim.y)",
+        "rows are added again",
+        MOMENTS_BY_COLUMNS,
+    ),
+    Fault(
+        "channel_sums.cu",
+        "if (place >= right) {",
+        "if (place > right) {",
+        "a lane reads past the part's places",
+        LONG_CHANNEL,
+    ),
+    Fault(
+        "channel_sums.cu",
+        "sample += mine.count / span;",
+        "sample += 1;",
+        "samples are added by several lanes",
+        channel_case((40, 3, 9), "float32"),
+    ),
+    Fault(
+        "channel_sums.cu",
+        "const long long left = blockIdx.y % parts.cuts * parts.places;",
+        "const long long left = 0 * parts.places;",
+        "all parts begin at the first place",
+        LONG_CHANNEL,
+    ),
+    Fault(
+        "channel_sums.cu",
+        "var[channel] = so_far.squares / so_far.count;",
+        "var[channel] = so_far.squares / (so_far.count - W(1));",
+        "the unbiased variance",
+        MOMENTS_BY_PLACES,
+    ),
+    Fault(
+        "channels.cuh",
+        "part.b += g[j] * (x[j] - mean);",
+        "part.b += g[j] * x[j];",
+        "the mean is not taken away",
+        MOMENTS_BY_PLACES,
+    ),
+    Fault(
+        "moments.cuh",
+        "const W off = (a.sum - (sum - of_b)) + (b.sum - of_b);",
+        "const W off = (a.sum - (sum - of_b)) - (b.sum - of_b);",
+        "what two sums' sum lost is wrong, where the means are far from 0",
+        far_from_zero_case((600, 5)),
+    ),
+    Fault(
+        "channel_affine.cu",
+        "if (++channel == channels) channel = 0;",
+        "++channel;",
+        "the next sample's channels go on counting",
+        ODD_CHANNELS,
+    ),
+    Fault(
+        "channel_affine.cu",
+        "if (at + VECTOR > size) continue;",
+        "if (at + 2 * VECTOR > size) continue;",
+        "the last pack is not read",
+        channel_case((4, 4, 4), "float32"),
+    ),
+    Fault(
+        "channel_affine.cu",
+        "for (long long i = at; i < size; i++) {  // the end of the array",
+        "for (long long i = at; i < size - 1; i++) {  // the end of the array",
+        "the last element is not written",
+        ODD_CHANNELS,
+    ),
+    Fault(
+        "channel_affine.cu",
+        "return g * scale - ((x - mean) * slope + offset);",
+        "return g * scale - ((x - mean) * slope - offset);",
+        "a sign",
+        ODD_CHANNELS,
+    ),
 ]
+FAULTS += [Fault(*each) for each in ATTENTION + FLAT + SCATTER + WINDOWS]

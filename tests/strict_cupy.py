@@ -6,6 +6,7 @@ keywords that CuPy 14 lacks, two devices in one operation. Integer arrays as ind
 wrap where they are out of range, as CuPy's do; floating-point errors are silent. CUDA
 kernels are compiled by g++ and run on the CPU: strict_kernels.py, cuda_shim/. Where
 there is no g++, there is no RawModule, and the backend takes its reference kernels.
+cuBLAS is in strict_cublas.py.
 
 It says nothing about what a GPU would compute: no result of it is a result on a GPU.
 
@@ -23,6 +24,7 @@ import operator
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +34,7 @@ from typing import Any
 import cuda_shim
 import numpy as np
 import scipy.special
+import strict_cublas
 import strict_kernels
 
 from tinygrad_softmax.backends import Backend, register_backend, registry
@@ -39,6 +42,7 @@ from tinygrad_softmax.backends import cupy as backend_module
 from tinygrad_softmax.backends.cupy import make_backend
 
 DEVICES = 2
+CAPABILITY = "90"  # an H100's
 SCALARS = (bool, int, float, complex, np.generic)
 
 # What there is, as CuPy 14.2 has it: functions element by element, and functions with
@@ -310,6 +314,36 @@ class MemoryPointer:
 
     def __init__(self, array: ndarray) -> None:
         self.array, self.ptr = array, array.host.__array_interface__["data"][0]
+        _remember(self.ptr, array)
+
+
+def _remember(address: int, array: ndarray) -> None:
+    def forget(gone: weakref.ref[ndarray]) -> None:
+        if addresses.get(address) is gone:
+            del addresses[address]
+
+    addresses[address] = weakref.ref(array, forget)
+
+
+addresses: dict[int, weakref.ref[ndarray]] = {}  # where arrays are that were asked
+
+
+def owner_of(address: int) -> tuple[np.ndarray, ndarray]:
+    """The memory that has an address, as an array, and an array in it.
+
+    Known are the arrays whose `data` was asked for, and what they are views of.
+    """
+    known = [addresses.get(address), *list(addresses.values())]
+    for array in (each() for each in known if each is not None):
+        if array is None:
+            continue
+        owner = array.host
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        low, high = np.lib.array_utils.byte_bounds(owner)
+        if low <= address < high:
+            return owner, array
+    raise CUDARuntimeError(700, f"an illegal memory access: {address:#x} is no array's")
 
 
 def _new(host: Any) -> ndarray:
@@ -764,6 +798,10 @@ def make_modules() -> tuple[ModuleType, SimpleNamespace]:
     functions |= {"ndarray": ndarray, "ufunc": ufunc, "__version__": "14.2.0"}
     runtime = SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
+        CUDA_R_16BF=14,
+        CUDA_R_16F=2,
+        CUDA_R_32F=0,
+        CUDA_R_64F=1,
         getDevice=_current,
         getDeviceCount=lambda: DEVICES,
         getDeviceProperties=_properties,
@@ -778,6 +816,9 @@ def make_modules() -> tuple[ModuleType, SimpleNamespace]:
             Stream=Stream,
             alloc_pinned_memory=PinnedMemory,
             get_current_stream=_current_stream,
+            get_cublas_handle=lambda: strict_cublas.get_cublas_handle(),
+            cublas=strict_cublas,
+            device=SimpleNamespace(get_compute_capability=lambda: CAPABILITY),
             is_available=lambda: True,
             runtime=runtime,
         ),

@@ -13,7 +13,8 @@ import cuda_shim
 import mpmath
 import numpy as np
 import pytest
-from cuda_cases import (
+from cuda_checks import REFERENCE, assert_close, draw_array, on_device, wide
+from cuda_flat_cases import (
     OF_G_AND_X,
     OF_X,
     activations_case,
@@ -21,7 +22,6 @@ from cuda_cases import (
     cast_case,
     gelu_ulps,
 )
-from cuda_checks import REFERENCE, assert_close, draw_array, on_device, wide
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,7 +131,7 @@ def test_the_constants_are_those_of_the_plain_kernels():
     files = ("bias_activations.cu", "flat.cuh", "cast.cu")
     source = "".join(map(kernels.read, files))
     constants = dict(re.findall(r"constexpr int (\w+) = (\d+);", source))
-    names = ("DEEP", "SUMMING", "FLAT_THREADS", "CAST_PACK", "OF_CAST")
+    names = ("DEEP", "OF_SUM", "FLAT_THREADS", "CAST_PACK", "OF_CAST")
     assert all(int(constants[name]) == getattr(geometry, name) for name in names)
     assert int(constants["CAST_THREADS"]) == geometry.FLAT_THREADS
 

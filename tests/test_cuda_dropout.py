@@ -12,8 +12,8 @@ import cuda_shim
 import numpy as np
 import pytest
 import scipy.stats
-from cuda_cases import dropout_case
 from cuda_checks import assert_close, draw_array, on_device, wide
+from cuda_flat_cases import dropout_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from philox import philox, words

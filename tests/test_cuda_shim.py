@@ -51,6 +51,9 @@ WRONG = {
     "an access of 16 bytes at an address that is no multiple of it": (
         "store<4>(out + 1, Pack<float, 4>{});"
     ),
+    "shared memory is accessed as the device's memory": (
+        "__shared__ float all[4]; store<1>(all, Pack<float, 1>{});"
+    ),
     "with a width of 12": "__shfl_sync(ALL_LANES, 1.0f, 0, 12);",
 }
 
@@ -64,6 +67,13 @@ def test_wrong_kernels(xp, said, schedule):
         pytest.raises(cuda_shim.ShimError, match=said if exact else "^f, block "),
     ):
         run(xp, WRONG[said], macros={"WIDE": 1})
+
+
+def test_room_of_the_launch_is_shared_memory_too(xp):
+    body = "DYNAMIC_SHARED(float, all); store{}<4>(all, Pack<float, 4>{{}});"
+    run(xp, body.format("_shared"), macros={"WIDE": 1}, shared_mem=64)
+    with pytest.raises(cuda_shim.ShimError, match="accessed as the device's memory"):
+        run(xp, body.format(""), macros={"WIDE": 1}, shared_mem=64)
 
 
 def test_a_lane_that_is_not_there(xp):

@@ -61,6 +61,55 @@ def test_past_two_to_the_31(n):
     assert geometry.flat(2**45, 1).grid == (2**31 - 1,)
 
 
+@given(SIZES, SIZES, st.sampled_from([4, 8]), HELD)
+def test_summed_rows(n, columns, itemsize, held):
+    (blocks,), (lanes, together), kept = geometry.summed_rows(
+        n, columns, itemsize, held
+    )
+    assert lanes * together == max(geometry.SUMMING, lanes) <= geometry.WIDEST
+    assert 1 <= blocks <= min(geometry.PLENTY, -(-n // together))
+    if kept:
+        assert columns * itemsize <= lanes * kept
+        assert together * columns * itemsize <= kernels.PLAIN_SHARED or together == 1
+    else:
+        assert columns * itemsize > geometry.WIDEST * held[-1]
+
+
+@given(SIZES, SIZES, st.sampled_from([1, 2, 4, 8]))
+def test_columns_summed(n, columns, vector):
+    (tiles, parts), (threads,), rows = geometry.columns_summed(n, columns, vector)
+    assert (tiles - 1) * threads * vector < columns <= tiles * threads * vector
+    assert (parts - 1) * rows < n <= parts * rows
+    assert parts <= geometry.PARTS
+
+
+@given(SIZES, SIZES, SIZES, st.sampled_from([1, 2, 4, 8]))
+def test_channels_by_places(n, channels, places, vector):
+    places = -(-places // vector) * vector
+    found = geometry.channels_by_places(n, channels, places, vector)
+    (blocks, parts), (lanes, together), samples, part, cuts, span = found
+    assert (blocks - 1) * together < channels <= blocks * together
+    assert lanes * together == geometry.SUMMING
+    assert 1 <= span <= lanes
+    assert part % vector == 0
+    assert (cuts - 1) * part < places <= cuts * part
+    of_samples, rest = divmod(parts, cuts)
+    assert rest == 0
+    assert (of_samples - 1) * samples < n <= of_samples * samples
+    assert parts <= 2 * geometry.PARTS  # (of a grid's second axis: 65535)
+
+
+@given(SIZES, SIZES, st.sampled_from([1, 2, 4, 8]))
+def test_channels_by_columns(n, columns, vector):
+    (tiles, parts), (lanes, together), rows = geometry.channels_by_columns(
+        n, columns, vector
+    )
+    assert (tiles - 1) * lanes * vector < columns <= tiles * lanes * vector
+    assert lanes * together == geometry.SUMMING
+    assert (parts - 1) * rows < n <= parts * rows
+    assert parts <= geometry.PLENTY
+
+
 @given(st.integers(1, 2**33), st.sampled_from([2, 4, 8]), st.integers(0, 100))
 def test_wide(columns, itemsize, shift):
     wide = geometry.is_wide(columns, itemsize, 512 + shift * itemsize)

@@ -29,6 +29,7 @@ from .autograd import (
 from .backends import (
     Backend,
     Generator,
+    are_deterministic_algorithms_enabled,
     default_device,
     free_buffers,
     get_buffer_limit,
@@ -38,6 +39,7 @@ from .backends import (
     register_backend,
     set_buffer_limit,
     set_num_threads,
+    use_deterministic_algorithms,
     use_device,
 )
 from .backends.dtypes import (
@@ -255,6 +257,7 @@ __all__ = [
     "all",
     "any",
     "arange",
+    "are_deterministic_algorithms_enabled",
     "argmax",
     "argmin",
     "argsort",
@@ -416,6 +419,7 @@ __all__ = [
     "uint16",
     "uint32",
     "uint64",
+    "use_deterministic_algorithms",
     "use_device",
     "value_and_grad",
     "var",

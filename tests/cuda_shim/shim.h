@@ -53,6 +53,7 @@
 #define __shared__ static thread_local  // a segment of its own, which can be filled
 #endif
 #define CHECK_ALIGNED(pointer, bytes) shim::check_aligned(pointer, bytes, __FILE__, __LINE__)
+#define CHECK_GLOBAL(pointer) shim::check_global(pointer, __FILE__, __LINE__)
 #define DYNAMIC_SHARED(TYPE, name) TYPE* name = reinterpret_cast<TYPE*>(shim::dynamic)
 
 struct dim3 {
@@ -121,6 +122,15 @@ bool failed;
 char* error;
 int error_size;
 const char* kernel_name;
+// Bytes from begin: of shared memory whose size the launch says, and of the other.
+struct Range {
+    unsigned char* begin;
+    size_t size;
+
+    bool has(const void* pointer) const {
+        return pointer >= begin && pointer < begin + size;
+    }
+} dynamic_shared, static_shared;
 unsigned char* dynamic;
 uint64_t random_state;
 int schedule;
@@ -217,6 +227,13 @@ inline void check_aligned(const void* pointer, size_t bytes, const char* file, i
     if ((uintptr_t)pointer % bytes) {
         fail("%s:%d: an access of %zu bytes at an address that is no multiple of it", file,
              line, bytes);
+    }
+}
+
+// The instruction for the device's memory, given an address in shared memory.
+inline void check_global(const void* pointer, const char* file, int line) {
+    if (dynamic_shared.has(pointer) || static_shared.has(pointer)) {
+        fail("%s:%d: shared memory is accessed as the device's memory", file, line);
     }
 }
 
@@ -501,7 +518,10 @@ int fill_static_shared(dl_phdr_info* info, size_t, void*) {
         }
         if (part.p_type == PT_TLS) bytes = part.p_memsz;
     }
-    if (is_mine && bytes && info->dlpi_tls_data) memset(info->dlpi_tls_data, 0xff, bytes);
+    if (is_mine && bytes && info->dlpi_tls_data) {
+        static_shared = {static_cast<unsigned char*>(info->dlpi_tls_data), bytes};
+        memset(static_shared.begin, 0xff, bytes);
+    }
     return is_mine;
 }
 
@@ -539,6 +559,7 @@ int run(const char* name, void (*f)(void**), void** args, const Config* config, 
         if (stacks == MAP_FAILED) abort();
     }
     dynamic = static_cast<unsigned char*>(malloc(config->dynamic_bytes));
+    dynamic_shared = {dynamic, config->dynamic_bytes};
     running = true;
 #if defined(__x86_64__)
     const unsigned before = _mm_getcsr();  // float32 below 1.2e-38 is 0, as in CuPy
@@ -563,6 +584,7 @@ int run(const char* name, void (*f)(void**), void** args, const Config* config, 
     running = false;
     free(dynamic);
     dynamic = nullptr;
+    dynamic_shared = {};
     return failed;
 }
 

@@ -7,6 +7,10 @@ an operation is the backend of its arrays, never a global: `backend_of(array)`.
 
 from .base import Backend
 from .buffers import free_buffers, get_buffer_limit, set_buffer_limit
+from .determinism import (
+    are_deterministic_algorithms_enabled,
+    use_deterministic_algorithms,
+)
 from .random import Generator, manual_seed
 from .registry import (
     backend_of,
@@ -28,6 +32,7 @@ from .threads import get_num_threads, set_num_threads
 __all__ = [
     "Backend",
     "Generator",
+    "are_deterministic_algorithms_enabled",
     "backend_of",
     "check_devices",
     "cuda_is_available",
@@ -46,5 +51,6 @@ __all__ = [
     "set_num_threads",
     "several_devices",
     "there",
+    "use_deterministic_algorithms",
     "use_device",
 ]

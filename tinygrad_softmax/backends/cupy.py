@@ -13,7 +13,6 @@ import importlib
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,18 +20,32 @@ import numpy as np
 from .base import Array
 from .cuda.kernels import Kernels
 from .cupy_activations import CudaActivations
+from .cupy_attention import CudaAttention
 from .cupy_casts import CudaCasts
+from .cupy_channels import CudaChannels
 from .cupy_checks import check, imported
-from .cupy_cross_entropy import CrossEntropyKernels
+from .cupy_convolutions import CudaConvolutions
+from .cupy_cross_entropy import CudaCrossEntropy
 from .cupy_dropout import CudaDropout
 from .cupy_labels import BadLabels
-from .cupy_softmax import SoftmaxKernels
-from .dtypes import float32, int32, is_floating, is_half
+from .cupy_norms import CudaNorms
+from .cupy_scatter import CudaScatter
+from .cupy_softmax import CudaSoftmax
+from .dtypes import float32, is_floating, is_half
 from .targets import LabelError, label_error
 
 
 class CupyBackend(
-    CrossEntropyKernels, SoftmaxKernels, CudaActivations, CudaDropout, CudaCasts
+    CudaCrossEntropy,
+    CudaSoftmax,
+    CudaNorms,
+    CudaChannels,
+    CudaConvolutions,
+    CudaAttention,
+    CudaScatter,
+    CudaActivations,
+    CudaDropout,
+    CudaCasts,
 ):
     """Arrays in the memory of CUDA devices, computed by CuPy.
 
@@ -227,38 +240,6 @@ class CupyBackend(
         mask = mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
         self.xp.copyto(array, value, where=mask)
 
-    def matmul(self, a: Array, b: Array) -> Array:
-        """Matrix product; 16-bit operands are accumulated in float32.
-
-        Many matrices times one are one product of all their rows: CuPy's batched
-        product copies transposed operands. A product of two 16-bit matrices of one
-        dtype is cuBLAS's own, in float32 inside.
-        """
-        if a.ndim > 2 and b.ndim <= 2:
-            rows = a.reshape(prod(a.shape[:-1]), a.shape[-1])
-            return self.matmul(rows, b).reshape(a.shape[:-1] + b.shape[1:])
-        # (A single dot product CuPy would multiply in 16 bits.)
-        single = a.ndim == 1 or b.ndim == 1 or a.shape[-2] == b.shape[-1] == 1
-        if is_half(a.dtype) and a.dtype == b.dtype and not single and b.ndim == 2:
-            return self.xp.matmul(a, b)
-        return super().matmul(a, b)
-
-    def scatter_add(self, out: Array, index: Any, values: Array) -> None:
-        """`out[index] += values` in place, by atomic additions.
-
-        In no fixed order: float sums may differ in the last digits from run to run.
-        Types that CUDA can't add so go through float32 (16-bit floats) or int32.
-        """
-        wide = _atomic_dtype(out.dtype)
-        if wide == out.dtype:
-            self.cupyx.scatter_add(out, index, values)
-            return
-        total = out.astype(wide)
-        if hasattr(values, "dtype"):
-            values = values.astype(wide)
-        self.cupyx.scatter_add(total, index, values)
-        out[...] = total
-
     def erf(self, x: Array) -> Array:
         """2/sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
         return self._special("erf", x)
@@ -319,13 +300,6 @@ class _Namespace:
     @staticmethod
     def _keeping_dtype(function: Any) -> Any:
         return lambda x, *args: function(x, *args).astype(x.dtype, copy=False)
-
-
-def _atomic_dtype(dtype: np.dtype) -> np.dtype:
-    """What CUDA adds atomically in place of `dtype`."""
-    if is_half(dtype):
-        return float32
-    return int32 if dtype.kind in "iub" and dtype.itemsize < 4 else dtype
 
 
 def make_backend(cupy: Any = None, cupyx: Any = None) -> CupyBackend:

@@ -119,7 +119,7 @@ class CudaActivations(CudaKernels):
             "bias_activations.cu", "sum_tiles", bias.dtype, False
         )
         grid = (-(-columns // geometry.WARP),)
-        kernel(grid, (geometry.WARP, geometry.SUMMING), (sums, d_bias, down, columns))
+        kernel(grid, (geometry.WARP, geometry.OF_SUM), (sums, d_bias, down, columns))
         return dx, d_bias
 
     # -- launching ---------------------------------------------------------------

@@ -50,7 +50,7 @@ class _Options(NamedTuple):
         return "smoothed" if self.smoothing else "labels"
 
 
-class CrossEntropyKernels(CudaKernels):
+class CudaCrossEntropy(CudaKernels):
     """The kernels of base.py for the cross-entropy."""
 
     bad_label_records: BadLabels

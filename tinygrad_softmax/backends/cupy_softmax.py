@@ -17,7 +17,7 @@ HELD_OF_TWO = (32, 64)  # where it keeps two rows, and only 32 by single element
 # compiler then needs registers for addresses
 
 
-class SoftmaxKernels(CudaKernels):
+class CudaSoftmax(CudaKernels):
     """The kernels of base.py over rows (n, C), one launch each."""
 
     def softmax(self, x: Array) -> Array:

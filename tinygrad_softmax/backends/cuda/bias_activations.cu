@@ -11,8 +11,8 @@
 constexpr int DEEP = 8;  // threads of a block that share its columns
 constexpr int TILE_THREADS = 256;  // 32 * DEEP
 constexpr int AT_ONCE = 4;  // packs that a thread reads before it computes
-constexpr int SUMMING = 32;  // threads of sum_tiles that share a column
-constexpr int SUM_THREADS = 1024;  // 32 * SUMMING
+constexpr int OF_SUM = 32;  // threads of sum_tiles that share a column
+constexpr int SUM_THREADS = 1024;  // 32 * OF_SUM
 
 // f(column, whether there is such a column) for this thread's columns, all threads alike.
 template <class F>
@@ -183,22 +183,22 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS)
     });
 }
 
-// The sums of all tiles: a block (32, SUMMING) does 32 columns.
+// The sums of all tiles: a block (32, OF_SUM) does 32 columns.
 extern "C" __global__ void __launch_bounds__(SUM_THREADS)
     sum_tiles(const W* __restrict__ sums, T* __restrict__ out, long long tiles,
               long long columns) {
-    __shared__ W of_threads[SUMMING][32];
+    __shared__ W of_threads[OF_SUM][32];
     const long long column = (long long)blockIdx.x * 32 + threadIdx.x;
     W sum = W(0);
     if (column < columns) {
 #pragma unroll 8
-        for (long long tile = threadIdx.y; tile < tiles; tile += SUMMING) {
+        for (long long tile = threadIdx.y; tile < tiles; tile += OF_SUM) {
             sum += sums[tile * columns + column];
         }
     }
     of_threads[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y || column >= columns) return;
-    for (int k = 1; k < SUMMING; k++) sum += of_threads[k][threadIdx.x];
+    for (int k = 1; k < OF_SUM; k++) sum += of_threads[k][threadIdx.x];
     out[column] = narrow<T>(sum);
 }

@@ -31,6 +31,7 @@ constexpr int KEPT = HELD / (int)sizeof(W);             // elements kept by a th
 
 #ifndef ON_THE_HOST  // the shim of the tests has its own
 #define CHECK_ALIGNED(pointer, bytes)
+#define CHECK_GLOBAL(pointer)
 // Shared memory whose size the launch says. At most one in a kernel.
 #define DYNAMIC_SHARED(TYPE, name)                              \
     extern __shared__ __align__(16) unsigned char shared_bytes[]; \
@@ -214,6 +215,7 @@ __device__ __forceinline__ void store(E* p, const Pack<E, N>& pack) {
         return;
     }
 #endif
+    CHECK_GLOBAL(p);
     store_shared<N>(p, pack);
 }
 

@@ -84,6 +84,22 @@ SOURCES = {
     source.file: source
     for source in (
         Source(
+            "scatter.cu",
+            macros=product(WIDE=(0, 1)),
+            wide_loads=frozenset(
+                {"scatter_atomic", "scatter_chunks", "scatter_borders"}
+            ),
+            wide_stores=frozenset({"scatter_chunks", "scatter_borders"}),
+        ),
+        Source("windows.cu"),
+        Source(
+            "attention.cu",
+            dtypes=("float32", "float64"),
+            macros=product(WIDE=(0,), HELD=(32,)) + product(WIDE=(1,), HELD=(32, 64)),
+            wide_loads=frozenset({"attention_weights", "attention_weights_vjp"}),
+            wide_stores=frozenset({"attention_weights", "attention_weights_vjp"}),
+        ),
+        Source(
             "softmax.cu",
             macros=product(WIDE=(0, 1), HELD=(0, 32, 64, 128)),
             wide_loads=frozenset({"softmax", "log_softmax", "logsumexp"}),
@@ -108,6 +124,45 @@ SOURCES = {
             "loss_sums.cu",
             dtypes=("float32", "float64"),
             macros=product(TARGET=("int", "i64")),
+        ),
+        Source(
+            "norms.cu",
+            macros=product(WIDE=(0,), HELD=(0, 32, 64))
+            + product(WIDE=(1,), HELD=(0, 32, 64, 128)),
+            wide_loads=frozenset({"layer_norm", "rms_norm"}),
+            wide_stores=frozenset({"layer_norm", "rms_norm"}),
+        ),
+        Source(
+            "norms_vjp.cu",
+            macros=product(WIDE=(0, 1), HELD=(32,)),
+            wide_loads=frozenset({"layer_norm_vjp", "rms_norm_vjp"}),
+            wide_stores=frozenset({"layer_norm_vjp", "rms_norm_vjp"}),
+        ),
+        Source(
+            "norms_dx.cu",
+            macros=product(WIDE=(0,), HELD=(0, 32))
+            + product(WIDE=(1,), HELD=(0, 32, 64)),
+            wide_loads=frozenset({"layer_norm_dx", "rms_norm_dx"}),
+            wide_stores=frozenset({"layer_norm_dx", "rms_norm_dx"}),
+        ),
+        Source(
+            "norms_columns.cu",
+            macros=product(WIDE=(0, 1)),
+            wide_loads=frozenset({"column_partials"}),
+        ),
+        Source(
+            "channel_sums.cu",
+            macros=product(WIDE=(0, 1)),
+            wide_loads=frozenset(
+                {"moments_by_places", "sums_by_places"}
+                | {"moments_by_columns", "sums_by_columns"}
+            ),
+        ),
+        Source(
+            "channel_affine.cu",
+            macros=product(WIDE=(0, 1)),
+            wide_loads=frozenset({"channel_affine", "channel_blend"}),
+            wide_stores=frozenset({"channel_affine", "channel_blend"}),
         ),
         Source(
             "activations.cu",
@@ -152,18 +207,21 @@ def code(file: str) -> str:
     """common.cuh, a source and what it includes in one text; errors name the file and
     its line.
 
-    Without a source, only the former: what a test puts its own kernels behind.
+    Without a source, only the first: what a test puts its own kernels behind.
     """
-    names = ("common.cuh", file) if file else ("common.cuh",)
-    return "".join(map(_expanded, names))
+    names, seen = ("common.cuh", file) if file else ("common.cuh",), set[str]()
+    return "".join(_expanded(name, seen) for name in names)
 
 
-def _expanded(file: str) -> str:
+def _expanded(file: str, seen: set[str]) -> str:
+    """A file with the files that it includes, each of them once."""
+    seen.add(file)
     lines = [f'#line 1 "{file}"']
     for number, line in enumerate(read(file).splitlines(), 1):
         included = _INCLUDE.fullmatch(line)
         if included:
-            line = f'{_expanded(included[1])}#line {number + 1} "{file}"'
+            inner = "" if included[1] in seen else _expanded(included[1], seen)
+            line = f'{inner}#line {number + 1} "{file}"'
         lines.append(line)
     return "\n".join(lines) + "\n"
 
