@@ -262,7 +262,7 @@ KEPT = {
 }
 
 
-def dropout(input, *, p, draw, shape, with_grad):
+def dropout(input, *, p, draw, shape):
     kept = np.array(KEPT[draw[:2]][: math.prod(shape)]).reshape(shape)
     return input * kept / (1.0 - p)
 

@@ -1117,7 +1117,7 @@ ROWS += [
         dropouts._dropout,
         ref.dropout,
         tuple(
-            case(each, p=0.25, draw=Draw(*draw), shape=shape, with_grad=True)
+            case(each, p=0.25, draw=Draw(*draw), shape=shape)
             for each, draw, shape in DROPPED
         ),
         plain,

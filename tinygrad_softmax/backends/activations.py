@@ -47,10 +47,6 @@ def silu_grad(xp: Any, g: Array, x: Array) -> Array:
     return g * (sigmoid(xp, x) * (1.0 + x * sigmoid(xp, -x)))
 
 
-def tanh_grad(xp: Any, g: Array, out: Array) -> Array:
-    return g * (1.0 - out * out)
-
-
 def sigmoid_rule(g: Array, x: Array) -> Array:
     return backend_of(x).elementwise(sigmoid_grad, g, x)
 
@@ -64,7 +60,7 @@ def silu_rule(g: Array, x: Array) -> Array:
 
 
 def tanh_rule(g: Array, out: Array) -> Array:
-    return backend_of(out).elementwise(tanh_grad, g, out)
+    return backend_of(out).tanh_grad(g, out)
 
 
 def relu_rule(g: Array, out: Array) -> Array:

@@ -256,6 +256,10 @@ class Backend(
         """The gradient of relu's input, from its output's and its output."""
         return self.where(out > 0, g, 0.0)
 
+    def tanh_grad(self, g: Array, out: Array) -> Array:
+        """The gradient of tanh's input, from its output's and its output."""
+        return g * (1.0 - out * out)
+
     def gelu(self, x: Array, approximate: str, with_grad: bool) -> tuple[Array, Any]:
         """x times the normal distribution function of x, and its slope.
 

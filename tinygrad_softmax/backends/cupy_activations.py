@@ -29,7 +29,6 @@ KERNELS = {
     activations.softplus_grad: "softplus_grad",
     activations.silu: "silu",
     activations.silu_grad: "silu_grad",
-    activations.tanh_grad: "tanh_grad",
 }
 GELU = {"none": "gelu", "tanh": "gelu_tanh"}
 
@@ -55,6 +54,12 @@ class CudaActivations(CudaKernels):
         if not self._activation_fits(g, out):
             return super().relu_grad(g, out)
         return self._activated("relu_grad", g, out)
+
+    def tanh_grad(self, g: Array, out: Array) -> Array:
+        """The gradient of tanh's input, from its output's and its output."""
+        if not self._activation_fits(g, out):
+            return super().tanh_grad(g, out)
+        return self._activated("tanh_grad", g, out)
 
     def gelu(self, x: Array, approximate: str, with_grad: bool) -> tuple[Array, Any]:
         """x times the normal distribution function of x; no slope: `gelu_grad`."""

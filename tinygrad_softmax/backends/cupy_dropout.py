@@ -25,6 +25,8 @@ from .random import captured_draws, signed
 class CudaDropout(CudaKernels):
     """The kernels of dropouts.py, one launch each."""
 
+    redraws = True
+
     def kept(self, shape: tuple[int, ...], p: float, draw: Any) -> Array:
         """A mask that is True with probability 1 - p, to 2^-32."""
         size = prod(shape)
@@ -36,12 +38,10 @@ class CudaDropout(CudaKernels):
         kernel(launch.grid, launch.block, (mask, size, limit(p), *placed(draw)))
         return mask
 
-    def dropout(
-        self, x: Array, p: float, draw: Any, shape: tuple[int, ...], with_grad: bool
-    ) -> tuple[Array, Any]:
-        """x times a mask of `shape` and 1 / (1 - p); the mask is not kept."""
+    def dropout(self, x: Array, p: float, draw: Any, shape: tuple[int, ...]) -> Array:
+        """x times a mask of `shape` and 1 / (1 - p)."""
         if self.kernels is None or not takes(x):
-            return super().dropout(x, p, draw, shape, with_grad)
+            return super().dropout(x, p, draw, shape)
         x = self.xp.ascontiguousarray(x)
         out = self.xp.empty(x.shape, x.dtype)
         launch = geometry.elements(x.size, x.itemsize, 1)
@@ -50,7 +50,7 @@ class CudaDropout(CudaKernels):
         kernel = self.kernels.get("dropout.cu", name, x.dtype, WIDE=1)
         given = (x, out, x.size, limit(p), 1.0 / (1.0 - p), *placed(draw))
         kernel(launch.grid, launch.block, given if each == 1 else (*given, each))
-        return out, None
+        return out
 
 
 def limit(p: float) -> int:

@@ -1,4 +1,4 @@
-"""Dropout, in plain array code: a mask of one draw, which is kept for the gradient."""
+"""Dropout, in plain array code."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ class DropoutKernels:
     """The kernels of dropout in plain array code; `Backend` has them.
 
     A `draw` (random.py) says which numbers a mask is made of, whenever it is made.
+
+    redraws: whether the gradient makes the mask again, rather than keep it.
     """
 
     xp: Any
+    redraws = False
 
     def native_generator(self, seed: tuple[int, int]) -> Any:
         raise NotImplementedError
@@ -25,16 +28,10 @@ class DropoutKernels:
         native = self.native_generator((draw.seed, draw.number))
         return native.random(shape, dtype=float32) >= p
 
-    def dropout(
-        self, x: Array, p: float, draw: Any, shape: tuple[int, ...], with_grad: bool
-    ) -> tuple[Array, Any]:
-        """x times a mask of `shape` and 1 / (1 - p), and the two latter as one array.
+    def dropout(self, x: Array, p: float, draw: Any, shape: tuple[int, ...]) -> Array:
+        """x times a mask of `shape` and 1 / (1 - p).
 
-        None for that without `with_grad`, and where the gradient is dropout, with the
-        same draw, of the gradient. shape: that of x, with a 1 for each of the last axes
-        which is dropped as a whole.
+        shape: that of x, with a 1 for each of the last axes that is dropped as a whole.
         """
-        one = x.dtype.type
-        kept = self.xp.asarray(self.kept(shape, p, draw))  # (shape (): NumPy's scalar)
-        mask = kept * one(1.0 / (1.0 - p))  # (`where` would have to branch)
-        return x * mask, mask if with_grad else None
+        one = x.dtype.type  # (`where` would have to branch)
+        return x * (self.kept(shape, p, draw) * one(1.0 / (1.0 - p)))

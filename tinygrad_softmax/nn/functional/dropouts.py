@@ -14,7 +14,7 @@ import math
 from typing import Any
 
 from ... import ops
-from ...autograd import is_grad_enabled, primitive
+from ...autograd import primitive
 from ...backends import Generator, backend_of, namespace, there
 from ...backends.random import default_generator
 from ...ops.cross_entropy_checks import check_floating
@@ -133,28 +133,25 @@ def _dropped(
         return input
     if p == 1:
         return ops.where(False, input, 0.0)
-    with_grad = is_grad_enabled() and getattr(input, "node", None) is not None
-    draw = _source(generator).draw()
-    return _dropout(input, p=p, draw=draw, shape=shape, with_grad=with_grad)
+    array, draw = getattr(input, "array", input), _source(generator).draw()
+    backend = backend_of(array)
+    if backend.redraws:
+        return _dropout(input, p=p, draw=draw, shape=shape)
+    one = input.dtype.type
+    with there(array):
+        mask = backend.kept(shape, p, draw) * one(1.0 / (1.0 - p))
+    return ops.multiply(input, mask)
 
 
-# Linear in its input: the gradient is the same draw's dropout of the gradient. A
-# backend may keep its mask instead of drawing it again.
-@primitive(name="dropout", residuals=("mask",))
-def _dropout(input, *, p, draw, shape, with_grad):
-    return backend_of(input).dropout(input, p, draw, shape, with_grad)
+# Linear in its input: the gradient is the same draw's dropout of the gradient.
+@primitive(name="dropout")
+def _dropout(input, *, p, draw, shape):
+    return backend_of(input).dropout(input, p, draw, shape)
 
 
 @_dropout.vjp("input")
 def _(g, p, draw, shape):
-    return _dropout(g, p=p, draw=draw, shape=shape, with_grad=is_grad_enabled())
-
-
-@_dropout.fused("input")
-def _(g, mask, p, draw, shape):
-    if mask is None:
-        return _dropout(g, p=p, draw=draw, shape=shape, with_grad=False)
-    return g * mask
+    return _dropout(g, p=p, draw=draw, shape=shape)
 
 
 def _drops(name: str, input: Any, p: float, training: bool) -> bool:
