@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
+from operator import mul
 from typing import Any
 
 Array = Any
+Product = Callable[[Any, Any], Any]
 APPROXIMATE = {"gelu": "none", "gelu_tanh": "tanh"}
 
 
@@ -27,7 +28,9 @@ class BiasKernels:
     def gelu(self, x: Array, approximate: str, with_grad: bool) -> tuple[Array, Any]:
         raise NotImplementedError
 
-    def gelu_grad(self, g: Array, x: Array, approximate: str) -> Array:
+    def gelu_grad(
+        self, g: Array, x: Array, slope: Any, approximate: str, product: Product = mul
+    ) -> Array:
         raise NotImplementedError
 
     def sum(self, x: Array, axis: tuple[int, ...], keepdims: bool = False) -> Array:
@@ -51,7 +54,7 @@ class BiasKernels:
         approximate = APPROXIMATE[activation]
         out, slope = self.gelu(x, approximate, with_grad)
         if with_grad and slope is None:
-            slope = self.gelu_grad(self.xp.ones_like(x), x, approximate)
+            slope = self.gelu_grad(self.xp.ones_like(x), x, None, approximate)
         return out, slope
 
     def bias_activation_grad(
@@ -61,7 +64,7 @@ class BiasKernels:
         bias: Array,
         activation: str,
         needs_bias: bool,
-        product: Callable[[Array, Array], Array] = operator.mul,
+        product: Product = mul,
     ) -> tuple[Array, Array | None]:
         """The gradients of x and of the bias (None if not needed).
 

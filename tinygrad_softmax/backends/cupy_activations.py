@@ -11,12 +11,12 @@ arrays of different shapes or dtypes, tanh forward (CuPy has it as one kernel).
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
+from operator import mul
 from typing import Any
 
 from . import activations
 from .base import Array
+from .biased import Product
 from .cuda import geometry
 from .cuda.kernels import takes
 from .cupy_kernels import CudaKernels
@@ -67,10 +67,12 @@ class CudaActivations(CudaKernels):
             return super().gelu(x, approximate, with_grad)
         return self._activated(GELU[approximate], x), None
 
-    def gelu_grad(self, g: Array, x: Array, approximate: str) -> Array:
+    def gelu_grad(
+        self, g: Array, x: Array, slope: Any, approximate: str, product: Product = mul
+    ) -> Array:
         """The gradient of gelu's input, from its output's and its input."""
-        if not self._activation_fits(g, x):
-            return super().gelu_grad(g, x, approximate)
+        if slope is not None or not self._activation_fits(g, x):
+            return super().gelu_grad(g, x, slope, approximate, product)
         return self._activated(f"{GELU[approximate]}_grad", g, x)
 
     def bias_activation(
@@ -97,7 +99,7 @@ class CudaActivations(CudaKernels):
         bias: Array,
         activation: str,
         needs_bias: bool,
-        product: Callable[[Array, Array], Array] = operator.mul,
+        product: Product = mul,
     ) -> tuple[Array, Array | None]:
         """The gradients of x and bias (None if not needed): one pass, and the sums of
         columns of its tiles."""

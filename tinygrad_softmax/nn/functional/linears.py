@@ -62,25 +62,27 @@ def _linear_activation(input, weight, bias, *, activation, with_grad):
 @_linear_activation.vjp("input", "weight", "bias")
 def _(g, input, weight, bias, activation, needs):
     x = _linear(input, weight, bias)
-    rule = _ACTIVATIONS[activation].formulas[("x",)]
-    return _gradients(rule(g, x), input, weight, needs)
+    d = _ACTIVATIONS[activation].formulas[("x",)](g, x)
+    into_input, into_weight = _gradients(d, input, weight, needs)
+    return into_input, into_weight, d
 
 
 @_linear_activation.fused("input", "weight", "bias")
 def _(g, input, weight, bias, activation, needs, kept):
     kernel = backend_of(g).bias_activation_grad
     d, d_bias = kernel(g, kept, bias, activation, needs[2], scaled)
-    return *_gradients(d, input, weight, needs)[:2], d_bias
+    into_input, into_weight = _gradients(d, input, weight, needs)
+    return into_input, into_weight, d_bias
 
 
 _ACTIVATIONS = {"relu": relu, "gelu": _gelu, "gelu_tanh": _gelu_tanh}
 
 
 def _gradients(d, input, weight, needs):
-    """Those of input, weight and bias, from that of the product."""
+    """Those of input and weight, from that of the product."""
     into_input = _matmul(d, weight) if needs[0] else None
     into_weight = _weight_gradient(d, input) if needs[1] else None
-    return into_input, into_weight, d
+    return into_input, into_weight
 
 
 def linear_activation(input: Any, weight: Any, bias: Any, activation: str) -> Any:
