@@ -34,11 +34,7 @@ def _(g, weight):
 
 
 @_linear.vjp("weight")
-def _(g, input):
-    return _weight_gradient(g, input)
-
-
-def _weight_gradient(g, input):
+def _weight_rule(g, input):
     # Y = X W^T gives dW = dY^T X, one product of all rows.
     if input.ndim == 2:
         return _matmul(g.T, input)
@@ -61,9 +57,10 @@ def _linear_activation(input, weight, bias, *, activation, with_grad):
 
 @_linear_activation.vjp("input", "weight", "bias")
 def _(g, input, weight, bias, activation, needs):
-    x = _linear(input, weight, bias)
+    x = _linear(input, weight, bias)  # which for relu is as good as its result
     d = _ACTIVATIONS[activation].formulas[("x",)](g, x)
-    into_input, into_weight = _gradients(d, input, weight, needs)
+    into_input = _matmul(d, weight) if needs[0] else None
+    into_weight = _weight_rule(d, input) if needs[1] else None
     return into_input, into_weight, d
 
 
@@ -71,18 +68,12 @@ def _(g, input, weight, bias, activation, needs):
 def _(g, input, weight, bias, activation, needs, kept):
     kernel = backend_of(g).bias_activation_grad
     d, d_bias = kernel(g, kept, bias, activation, needs[2], scaled)
-    into_input, into_weight = _gradients(d, input, weight, needs)
+    into_input = _matmul(d, weight) if needs[0] else None
+    into_weight = _weight_rule(d, input) if needs[1] else None
     return into_input, into_weight, d_bias
 
 
 _ACTIVATIONS = {"relu": relu, "gelu": _gelu, "gelu_tanh": _gelu_tanh}
-
-
-def _gradients(d, input, weight, needs):
-    """Those of input and weight, from that of the product."""
-    into_input = _matmul(d, weight) if needs[0] else None
-    into_weight = _weight_gradient(d, input) if needs[1] else None
-    return into_input, into_weight
 
 
 def linear_activation(input: Any, weight: Any, bias: Any, activation: str) -> Any:
