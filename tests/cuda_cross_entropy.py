@@ -125,8 +125,9 @@ def by_definition(
         if divisor == 0:
             gradient, size, divisor = gradient * 0, size * 0, 1.0
     back = [np.moveaxis(each / divisor, -1, axis) for each in (gradient, size)]
-    # (Below 1e-38 float32 is flushed to 0, before it is multiplied too.)
-    return losses, back[0], (abs(losses), np.maximum(back[1], 1e-30))
+    # (Below 1e-38 float32 is flushed to 0, before it is multiplied by the total too.)
+    least = 1e-30 * max(1.0, float(total.max(initial=0.0)))
+    return losses, back[0], (abs(losses), np.maximum(back[1], least))
 
 
 # Logits with label 0 and the loss, where subtracting from 1 would lose every digit.
@@ -167,6 +168,7 @@ CASES = [
     Case((1, 8200), 1),  # in parts
     Case((1, 20001), 1, "bfloat16", smoothing=0.1),
     Case((1, 16400), 1, target="float32", weighted=True, reduction="none"),
+    Case((1, 8200), 1, "bfloat16", target="float32", scale=30.0),  # flushed to 0
     Case((7, 5), 0),
     Case((2, 3, 4), 1, ignore_index=0, weighted=True),
     Case((2, 3, 5), 1, "float16", target="float16", smoothing=0.1),

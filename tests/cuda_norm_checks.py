@@ -75,7 +75,8 @@ def check_gradients(got, expected, g, x, weight, mean, scale, dtype):
     over = {"axis": 1, "keepdims": True}
     size = (h + h.mean(**over) + normal * (h * normal).mean(**over)) * wide(scale)
     sizes = size, (abs(host_g) * normal).sum(axis=0), abs(host_g).sum(axis=0)
-    dtypes = [dtype, *[str(checks.working(dtype) if w is None else weight.dtype)] * 2]
+    working = str(checks.working(dtype))
+    dtypes = [dtype, working if w is None else str(weight.dtype), working]
     limits = 24, 12, 8  # 8 units: 1e-6 of the sum of absolute values in float32
     for each, of, limit, wanted, bound in zip(
         got, expected, limits, dtypes, sizes, strict=False

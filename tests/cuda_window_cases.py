@@ -169,6 +169,7 @@ SPARSE = form((6,), (1,), (2,))
 OUTSIDE = form((2, 3), (2, 2), (3, 3), (4, 4))
 LARGE = form((40, 40), (17, 17), (8, 8), (8, 8), n=1, channels=2)
 MANY = form((3,), (2,), n=70, channels=4)
+LONG = form((50,), (12,), (5,), (4,), (3,))
 
 CASES = [
     *(columns(of, "float32") for of in (SMALL, WIDE_STEPS, CUBE, OUTSIDE, MANY)),
@@ -178,7 +179,7 @@ CASES = [
     convolving(CUBE, 4, 4, "float16"),
     convolving(POINTS, 2, 2, "bfloat16"),
     convolving(SPARSE, 1, 5, "float32"),
-    *(pooling(of, "float32") for of in (SMALL, WIDE_STEPS, CUBE, OUTSIDE, MANY)),
+    *(pooling(of, "float32") for of in (SMALL, WIDE_STEPS, CUBE, OUTSIDE, MANY, LONG)),
     pooling(WIDE_STEPS, "float16"),
     pooling(LARGE, "float32"),
 ]
@@ -191,6 +192,18 @@ FAULTS = [
             "const int before = start(p);",
             "the number of a window that begins outside",
             pooling(OUTSIDE, "float32"),
+        ),
+        (
+            "return over > 0 ? up(over) : 0;",
+            "return over > 0 ? over / dilation + 1 : 0;",
+            "the first element that may be there is left out",
+            pooling(LONG, "float32"),
+        ),
+        (
+            "dilation > 1 ? before / dilation : before)",
+            "before / dilation - 1)",
+            "the last element that may be there is left out",
+            pooling(LONG, "float32"),
         ),
         (
             "if (p % stride) return -1;",

@@ -1,8 +1,9 @@
-"""cuBLAS of the strict double of CuPy: one function, with the arguments of CuPy 14.2.
+"""cuBLAS of the strict double of CuPy: the product, with the arguments of CuPy 14.2.
 
 It gets addresses, as cuBLAS does, and refuses what cuBLAS would take and go wrong with:
 an address that is no array's, of another type or device, a matrix that does not fit
-into its array, an integer above 32 bits, factors that are on the device.
+into its array, an integer above 32 bits, factors that are on the device, sums of which
+parts may be rounded to 16 bits.
 """
 
 # ruff: noqa: N803  (cuBLAS's names)
@@ -28,7 +29,9 @@ SUPPORTED = {  # (compute type: types of A and B, and of C)
     CUBLAS_COMPUTE_32F_FAST_TF32: {("float32", "float32")},
     CUBLAS_COMPUTE_64F: {("float64", "float64")},
 }
+FULL_SUMS = 16  # CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION
 HANDLE = 1000  # of device 0
+modes: dict[int, int] = {}  # the math mode of handles, 0 by default
 calls: list[dict[str, Any]] = []  # what was asked for, the last call last
 
 
@@ -39,6 +42,14 @@ class CUBLASError(RuntimeError):
 def get_cublas_handle() -> int:
     """That of the current device."""
     return HANDLE + strict_cupy._current()
+
+
+def getMathMode(handle: int) -> int:  # noqa: N802  (cuBLAS's name)
+    return modes.get(handle, 0)
+
+
+def setMathMode(handle: int, mode: int) -> None:  # noqa: N802  (cuBLAS's name)
+    modes[handle] = mode
 
 
 def gemmStridedBatchedEx(  # noqa: N802  (cuBLAS's name)
@@ -79,6 +90,8 @@ def gemmStridedBatchedEx(  # noqa: N802  (cuBLAS's name)
     types = TYPES[Atype], TYPES[Ctype]
     if Atype != Btype or types not in SUPPORTED[computeType]:
         raise CUBLASError("CUBLAS_STATUS_NOT_SUPPORTED")
+    if types[1].endswith("16") and not getMathMode(handle) & FULL_SUMS:
+        raise CUBLASError("parts of the sums may be rounded to 16 bits")
     wide = np.float64 if computeType == CUBLAS_COMPUTE_64F else np.float32
     of_a = _matrices(
         A, types[0], (k, m) if transa else (m, k), lda, strideA, batchCount

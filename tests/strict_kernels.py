@@ -14,9 +14,9 @@ import cuda_shim
 import numpy as np
 import strict_cupy
 
-STATIC_SHARED, OPT_IN_SHARED = 48 * 1024, 227 * 1024  # an H100's
+PLAIN_SHARED, OPT_IN_SHARED = 48 * 1024, 227 * 1024  # an H100's
 ATTRIBUTES = {
-    "MaxSharedMemoryPerBlock": STATIC_SHARED,
+    "MaxSharedMemoryPerBlock": PLAIN_SHARED,
     "MaxSharedMemoryPerBlockOptin": OPT_IN_SHARED,
     "MaxThreadsPerBlock": 1024,
     "MultiProcessorCount": 3,  # few, so that a grid has more blocks than that
@@ -85,12 +85,14 @@ class RawKernel:
 
     @property
     def max_dynamic_shared_size_bytes(self) -> int:
-        """What a launch on the current device may ask for."""
-        return self._dynamic.get(strict_cupy._current(), STATIC_SHARED)
+        """What a launch on the current device may ask for, beside what the kernel
+        declares itself."""
+        plain = PLAIN_SHARED - self.library.static_shared
+        return self._dynamic.get(strict_cupy._current(), plain)
 
     @max_dynamic_shared_size_bytes.setter
     def max_dynamic_shared_size_bytes(self, value: int) -> None:
-        if not 0 <= value <= OPT_IN_SHARED:
+        if not 0 <= value <= OPT_IN_SHARED - self.library.static_shared:
             raise strict_cupy.CUDARuntimeError(1, "CUDA_ERROR_INVALID_VALUE")
         self._dynamic[strict_cupy._current()] = value
 

@@ -62,6 +62,23 @@ def test_as_many_keys_as_are_kept_and_more(backend, keys, monkeypatch):
     assert ("softmax" in names) == (not kept)
 
 
+def test_weights_that_are_not_aligned(backend):
+    """8192 of them are kept only if 16 bytes can be read at once."""
+    rng = np.random.default_rng(0)
+    q, k = (
+        backend.xp.asarray(checks.draw_array(rng, (1, n, 4), "float32", 1.0))
+        for n in (2, 8192)
+    )
+    out, weights = backend.attention(q, k, k, 0.5, False, True)
+    apart = checks.on_device(backend, weights.get(), shift=1)
+    results = [
+        backend.attention_grad(out, q, k, k, each, 0.5, False, (True,) * 3)
+        for each in (weights, apart)
+    ]
+    for got, right in zip(*results, strict=True):
+        np.testing.assert_allclose(got.get(), right.get(), rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_few_blocks(backend, causal, monkeypatch):
     monkeypatch.setattr(geometry, "MOST_BLOCKS", 2)

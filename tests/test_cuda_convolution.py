@@ -66,6 +66,27 @@ def test_pooling(backend, of, dtype, schedule, digits, seed):
         cases.pooling(of, dtype, digits, seed)(backend)
 
 
+@pytest.mark.parametrize("dtype", checks.DTYPES)
+def test_a_whole_plane_is_not_left_to_one_thread(backend, dtype, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = draw_array(rng, (2, 3, 20, 30), dtype, 1.0)
+    whole = Window((20, 30), (20, 30), (0, 0), (1, 1))
+    names, launch = [], backend._window_launch
+    monkeypatch.setattr(
+        backend, "_window_launch", lambda *args: names.append(args[0]) or launch(*args)
+    )
+    expected = wide(x).sum((2, 3), keepdims=True)
+    scale = abs(wide(x)).sum((2, 3), keepdims=True)
+    got = backend.window_sum(checks.on_device(backend, x), whole, (1, 1))
+    assert_close(got, expected, dtype, 600, scale)
+    assert not names
+    for less in (whole._replace(padding=(0, 1)), whole._replace(kernel=(20, 29))):
+        expected = REFERENCE.window_sum(wide(x), less, (1, 1))
+        got = backend.window_sum(checks.on_device(backend, x), less, (1, 1))
+        assert_close(got, expected, dtype, 600, scale)
+    assert names == ["window_sum"] * 2
+
+
 @pytest.mark.parametrize("case", cases.CASES)
 def test_few_blocks(backend, case, monkeypatch):
     """A grid that is too small goes round, in both its axes."""

@@ -109,6 +109,31 @@ def test_heads_side_by_side(backend, calls):
         calls.clear()
 
 
+@pytest.mark.parametrize("dtype", checks.DTYPES)
+def test_steps_back(backend, dtype):
+    """Flipped along any axis: of the batch too, where cuBLAS promises nothing."""
+    rng = np.random.default_rng(6)
+    a, b = draw_array(rng, (3, 4, 5), dtype), draw_array(rng, (3, 5, 6), dtype)
+    for axis in range(3):
+        back = tuple(slice(None, None, -1 if i == axis else 1) for i in range(3))
+        on_a, on_b = backend.xp.asarray(a), backend.xp.asarray(b)
+        check(backend, a[back], b, on_a[back], on_b, dtype)
+        check(backend, a, b[back], on_a, on_b[back], dtype)
+
+
+@pytest.mark.double
+def test_one_matrix_for_all_is_copied_once(backend, calls, monkeypatch):
+    """Every second column of it, which cuBLAS can't take."""
+    rng, made = np.random.default_rng(7), []
+    a, b = draw_array(rng, (9, 4, 5), "float32"), draw_array(rng, (5, 12), "float32")
+    copied = backend._copied
+    monkeypatch.setattr(backend, "_copied", lambda x: made.append(x.shape) or copied(x))
+    on_a, on_b = laid_out(backend, a, (1, 0, 2)), backend.xp.asarray(b)[:, ::2]
+    check(backend, a, b[:, ::2], on_a, on_b, "float32")
+    assert made == [(5, 6)]
+    assert len(calls) == 1
+
+
 @pytest.mark.double
 def test_results_side_by_side(backend, calls):
     """What is written may be a view too: heads in one row of memory."""
@@ -154,6 +179,22 @@ def test_16_bits_are_summed_in_float32(backend, dtype, shapes):
     got = backend.matmul(backend.xp.asarray(a), backend.xp.asarray(b))
     assert got.dtype == dtype_of(dtype)
     assert (wide(got.get()) == 4096).all()
+
+
+@pytest.mark.double
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_no_part_of_a_sum_is_rounded_to_16_bits(backend, calls, dtype):
+    """Which cuBLAS may do, unless told otherwise; CuPy does not tell it."""
+    rng, handle = np.random.default_rng(9), strict_cublas.get_cublas_handle()
+    strict_cublas.setMathMode(handle, 2)
+    try:
+        for lead in ((), (3,)):
+            a, b = (draw_array(rng, (*lead, 4, 4), dtype) for _ in range(2))
+            check(backend, a, b, *map(backend.xp.asarray, (a, b)), dtype)
+        assert len(calls) == 2
+        assert strict_cublas.getMathMode(handle) == 2, "as it was before"
+    finally:
+        strict_cublas.setMathMode(handle, 0)
 
 
 def test_two_dtypes(backend):
@@ -278,6 +319,26 @@ def test_past_2_to_the_31():
     shape, strides = (2**12, 2**6), (2**6 * step, step)
     assert gemm.batches(shape, strides, strides) == (2**18, (step, step), ())
     assert gemm.layout((3, 2**20), (2**31 - 1, 1)) == (False, 2**31 - 1)
+    assert gemm.layout((3, 2**20), (2**31, 1)) is None
+    assert gemm.layout((2**20, 3), (1, 2**31)) is None
+    shape, strides = (2**12, 2**12, 2**12), (2**24, 2**12, 1)
+    assert gemm.batches(shape, strides) == (2**24, (2**12,), ((2**12, (1,)),))
+
+
+@pytest.mark.double
+def test_more_rows_than_cublas_counts(backend, calls, monkeypatch):
+    """16 stands for 2^31 - 1: a batch is no single matrix then, and one that is longer
+    is refused, by an error and not by a wrong result."""
+    monkeypatch.setattr(gemm, "MOST", 16)
+    rng, xp = np.random.default_rng(8), backend.xp
+    a, b = draw_array(rng, (3, 6, 5), "float32"), draw_array(rng, (5, 7), "float32")
+    check(backend, a, b, xp.asarray(a), xp.asarray(b), "float32")
+    assert [call["batchCount"] for call in calls] == [3]
+    long, short = xp.ones((17, 2), "float32"), xp.ones((2, 3), "float32")
+    for pair in ((long, short), (short.T, long.T), (long.T, long), (long[None], short)):
+        with pytest.raises(ValueError, match="at most 16 rows"):
+            backend.matmul(*pair)
+    assert backend.matmul(long[:, 0], long[:, 1]).get() == 17
 
 
 def test_what_is_copied():
@@ -320,6 +381,10 @@ def test_the_double_refuses(backend):
         "alpha": a.data.ptr,
         "handle": strict_cublas.HANDLE + 1,
     }
+    halves = dict(A=half.data.ptr, B=half.data.ptr, C=half.data.ptr)
+    in_halves = {**right, **halves, "Atype": 2, "Btype": 2, "Ctype": 2}
+    with pytest.raises(RuntimeError, match="rounded to 16 bits"):
+        strict_cublas.gemmStridedBatchedEx(**in_halves)
     for name, value in wrong.items():
         with pytest.raises((RuntimeError, OverflowError, TypeError, KeyError)):
             strict_cublas.gemmStridedBatchedEx(**{**right, name: value})

@@ -11,7 +11,8 @@ from cuda_norm_checks import EPS, affine, check_backward, check_forward, given_t
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygrad_softmax.backends.cuda import geometry
+import tinygrad_softmax as tg
+from tinygrad_softmax.backends.cuda import geometry, kernels
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,15 @@ def test_shared_memory_changes_no_digit(backend, monkeypatch, dtype, columns):
     assert results() == staged
 
 
+@pytest.mark.parametrize("columns", [12288, 24576])
+def test_48_kb_of_shared_memory(backend, columns):
+    """Two rows, and one, which is what a launch need not ask for if the kernel declares
+    none; these do."""
+    x = draw_array(np.random.default_rng(8), (1, columns), "float16")
+    check_forward(backend, x, None, None, "float16")
+    check_backward(backend, x, x, None, "float16", needs=(True, False, False))
+
+
 @pytest.mark.parametrize("columns", [7, 300, 2000, 17000])
 def test_every_schedule_gives_the_same_bits(backend, columns):
     rng = np.random.default_rng(3)
@@ -198,6 +208,16 @@ def test_a_weight_and_a_bias_of_two_dtypes(backend):
     check_forward(backend, x, weight, draw_array(rng, 24, "bfloat16"), "bfloat16")
 
 
+def test_the_gradient_of_a_bias_has_the_digits_of_its_dtype(backend):
+    """Also beside a weight of 16 bits, of which it would be infinite."""
+    ones = np.ones((300, 8), np.float16)
+    x, w = (tg.tensor(on_device(backend, each)) for each in (ones, ones[0]))
+    bias = tg.zeros(8, device="cuda", requires_grad=True)
+    (tg.nn.functional.layer_norm(x, 8, w, bias) * 333.0).sum().backward()
+    assert bias.grad is not None
+    assert bias.grad.array.get().tolist() == [99900.0] * 8
+
+
 def test_what_has_no_kernel_takes_the_definition(backend, monkeypatch):
     monkeypatch.setattr(backend.kernels, "get", None)  # it would be called
     weight = np.linspace(1.0, 2.0, 4)
@@ -228,6 +248,24 @@ def test_each_device(backend, device):
         )
         for each in (out, mean, scale, found[0], found[2]):
             assert backend.device_of(each) == device
+
+
+def test_moments_of_two_batches_are_the_same_in_either_order(backend):
+    """Else the lanes of a row would not have one variance."""
+    text = f"""{kernels.code("norms.cu")}
+    extern "C" __global__ void both(W* out, long long count) {{
+        const Moments a = {{W(count), W(0.1), W(0), W(0.7)}};
+        const Moments b = {{W(threadIdx.x + 1), W(0.3), W(0), W(0.2)}};
+        const Joined<true> join;
+        out[2 * threadIdx.x] = join(a, b).squares;
+        out[2 * threadIdx.x + 1] = join(b, a).squares;
+    }}"""
+    xp = backend.xp
+    raw = xp.RawModule(code=text, options=kernels.options("float32", {}))
+    for count in (1, 3, 7, 100):
+        out = xp.zeros((64, 2), "float32")
+        raw.get_function("both")((1,), (64,), (out, count))
+        assert (out.get()[:, 0] == out.get()[:, 1]).all()
 
 
 def test_past_two_to_the_31():

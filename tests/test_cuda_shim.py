@@ -293,6 +293,27 @@ def test_more_shared_memory_is_asked_for_on_each_device(xp):
         kernel((1,), (32,), (xp.zeros(1, "float32"), 1), shared=240_000)
 
 
+def test_what_a_kernel_declares_is_counted_too(xp):
+    """Near 48 KB, which a launch may have without asking, and near the limit."""
+    from tinygrad_softmax.backends.cuda import geometry
+    from tinygrad_softmax.backends.cuda.kernels import Kernel
+
+    body = "__shared__ float some[64]; some[threadIdx.x] = 0; out[0] = some[0];"
+    module = xp.RawModule(
+        code=checks.source(KERNEL.format(body)),
+        options=checks.kernels.options("float32", {}),
+    )
+    raw, arguments = module.get_function("f"), (xp.zeros(1, "float32"), 1)
+    raw((1,), (32,), arguments, shared_mem=48 * 1024 - 512)
+    with pytest.raises(strict_cupy.CUDARuntimeError, match="not allowed"):
+        raw((1,), (32,), arguments, shared_mem=48 * 1024)
+    kernel = Kernel(raw, xp.cuda.runtime.getDevice)
+    kernel((1,), (32,), arguments, shared=48 * 1024)
+    kernel((1,), (32,), arguments, shared=227 * 1024 - geometry.STATIC)
+    with pytest.raises(strict_cupy.CUDARuntimeError, match="INVALID_VALUE"):
+        kernel((1,), (32,), arguments, shared=227 * 1024)
+
+
 def test_a_source_that_can_not_be_compiled(monkeypatch):
     broken = checks.source("nonsense;")
     monkeypatch.setattr(checks.kernels, "code", lambda file: broken)

@@ -241,9 +241,9 @@ def test_gradient_in_half_precision(row, cuda):
 
 
 def test_products_stay_two_dimensional(cuda, monkeypatch):
-    """Many matrices times one, and 16-bit matrices, are single products in CuPy.
+    """Many matrices times one are a single product in CuPy.
 
-    16-bit dot products are not: CuPy would sum them in 16 bits.
+    16-bit ones are not: parts of their sums could be rounded to 16 bits.
     """
     shapes = []
 
@@ -258,11 +258,7 @@ def test_products_stay_two_dimensional(cuda, monkeypatch):
     for dtype in ("float16", "bfloat16"):
         tg.ones((2, 3), dtype, "cuda") @ tg.ones((3, 2), dtype, "cuda")
         assert (tg.ones((1, 3), dtype, "cuda") @ tg.ones((3, 1), dtype, "cuda")).dtype
-    assert shapes == [
-        (2, 2, "float64"),
-        (2, 2, "float16"),
-        (2, 2, "bfloat16"),
-    ]
+    assert shapes == [(2, 2, "float64")]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "bool", "int64"])

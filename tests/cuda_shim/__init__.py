@@ -29,11 +29,13 @@ SCHEDULES = ("round-robin", "reversed", "hashed", "warps-up", "warps-down")
 # (The rest of `undefined` doubles the time to compile, and has nothing to find here.)
 FOUND = "address,alignment,bounds,shift,signed-integer-overflow,float-cast-overflow"
 SANITIZE = (f"-fsanitize={FOUND}", "-fno-sanitize-recover=all")
+FUSED = ("-ffp-contract=fast", "-mfma")
 FLAGS = (
     *("-std=c++17", "-O1", "-g0", "-fPIC", "-shared", "-Wl,-Bsymbolic"),
     # Each library has its own statics, and the functions in it may call back.
     *("-fvisibility=hidden", "-fno-gnu-unique", "-fno-ipa-reference"),
-    # CUDA's arithmetic but for fused multiply-add; 16-byte accesses to any type.
+    # CUDA's arithmetic but for fused multiply-add, which the sanitized build has;
+    # 16-byte accesses to any type.
     *("-ffp-contract=off", "-fno-strict-aliasing", "-fno-math-errno"),
     *("-Wall", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function"),
 )
@@ -96,6 +98,12 @@ def sanitized() -> bool:
     return os.environ.get("CUDA_SHIM_SANITIZE") == "1"
 
 
+def has_fused() -> bool:
+    """Whether the processor has the instruction that FUSED is about."""
+    info = Path("/proc/cpuinfo")
+    return info.exists() and " fma " in info.read_text()
+
+
 def cache_folder() -> Path:
     """Where compiled kernels are kept from run to run."""
     base = os.environ.get("XDG_CACHE_HOME")
@@ -120,6 +128,8 @@ class Library:
         self.path, self.names = path, names
         self._handle = ctypes.PyDLL(str(path))  # holds the GIL: one launch at a time
         self.parameters = {name: self._describe(name) for name in names}
+        # Bytes of shared memory that kernels declare: of all in the source together.
+        self.static_shared = self._handle["shim_static_shared"]()
         self.bounds = {name: self._handle[f"shim_bounds_{name}"]() for name in names}
 
     def _describe(self, name: str) -> tuple[str, ...]:
@@ -160,7 +170,9 @@ def library(code: str, options: tuple[str, ...]) -> Library:
     names = kernels.functions(code)
     exports = "".join(f"EXPORT({n}, ({b or 1024}))\n" for n, b in names.items())
     text = f'#include "shim.h"\n{code}\n#include "shim_end.h"\n{exports}'
-    flags = (*FLAGS, *(SANITIZE if sanitized() else ()), *options)
+    flags = (*FLAGS, *options)
+    if sanitized():
+        flags += (*SANITIZE, *(FUSED if has_fused() else ()))
     digest = hashlib.sha256(_identity())
     for part in (text, *flags):
         digest.update(part.encode() + b"\0")

@@ -502,11 +502,11 @@ bool run_block() {
 
 // -- a launch -----------------------------------------------------------------------------
 
-// Fill the shared memory of this library's kernels, which is its thread-local segment.
-// That comes into being when something in it is touched.
+// The shared memory of this library's kernels is its thread-local segment, which comes
+// into being when something in it is touched.
 thread_local unsigned char touched;
 
-int fill_static_shared(dl_phdr_info* info, size_t, void*) {
+int find_static_shared(dl_phdr_info* info, size_t, void*) {
     const ElfW(Addr) mine = reinterpret_cast<ElfW(Addr)>(&fibers);
     bool is_mine = false;
     size_t bytes = 0;
@@ -520,9 +520,17 @@ int fill_static_shared(dl_phdr_info* info, size_t, void*) {
     }
     if (is_mine && bytes && info->dlpi_tls_data) {
         static_shared = {static_cast<unsigned char*>(info->dlpi_tls_data), bytes};
-        memset(static_shared.begin, 0xff, bytes);
     }
     return is_mine;
+}
+
+// The shared memory that the library's kernels declare themselves, all together; not
+// known in the sanitized build.
+size_t find_static_shared() {
+    if (SANITIZED) return 0;
+    *const_cast<volatile unsigned char*>(&touched) = 1;
+    dl_iterate_phdr(find_static_shared, nullptr);
+    return static_shared.size;
 }
 
 bool coprime(unsigned long long a, unsigned long long b) {
@@ -572,10 +580,7 @@ int run(const char* name, void (*f)(void**), void** args, const Config* config, 
         blockIdx = {(unsigned)(at % gridDim.x), (unsigned)(at % plane / gridDim.x),
                     (unsigned)(at / plane)};
         if (dynamic) memset(dynamic, 0xff, config->dynamic_bytes);
-        if (!SANITIZED) {
-            *const_cast<volatile unsigned char*>(&touched) = 1;
-            dl_iterate_phdr(fill_static_shared, nullptr);
-        }
+        if (find_static_shared()) memset(static_shared.begin, 0xff, static_shared.size);
         run_block();
     }
 #if defined(__x86_64__)

@@ -69,6 +69,10 @@ struct Caller<void (*)(P...), f> {
 
 }  // namespace shim
 
+extern "C" __attribute__((visibility("default"))) int shim_static_shared() {
+    return (int)shim::find_static_shared();
+}
+
 #define EXPORT(kernel, bounds)                                                            \
     extern "C" __attribute__((visibility("default"))) int shim_launch_##kernel(           \
         void** args, const shim::Config* config, char* error, int size) {                 \

@@ -85,6 +85,17 @@ def test_machine_code(source, dtype, macros, architecture):
             )
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_four_floats_are_added_at_once(dtype):
+    """Atomically, where the architecture can: else a warp's addresses are apart."""
+    for architecture, expected in ((80, False), (90, True)):
+        options = kernels.options(dtype, {"WIDE": 1})
+        cubin = toolkit.compiled(kernels.code("scatter.cu"), options, architecture)
+        machine = toolkit.machine_code(cubin)["scatter_atomic"]
+        assert (machine.count(r"\bREDG?\.E\.ADD\.F32x4\b") > 0) == expected
+        assert (machine.count(r"\bREDG?\.E\.ADD\.F32\.") == 0) == expected
+
+
 SPILLING = """
 extern "C" __global__ void __launch_bounds__(1024) f(const float* x, float* out) {
     float held[100];

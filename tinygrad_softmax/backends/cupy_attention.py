@@ -53,7 +53,7 @@ class CudaAttention(CudaProducts):
     ) -> Grads:
         """The gradients of query, key and value; None for those not in `needs`."""
         arrays = query, key, value, weights
-        if not self._attends(*arrays, g):
+        if not self._attends(*arrays, g, kept=(weights,)):
             return super().attention_grad(g, *arrays, scale, causal, needs)
         dq = dk = dv = None
         if needs[2]:
@@ -82,14 +82,16 @@ class CudaAttention(CudaProducts):
         kernel = kernels.get("attention.cu", name, scores.dtype, **macros)
         kernel(launch.grid, launch.block, (*arrays, n, length, keys, int(causal)))
 
-    def _attends(self, query: Array, key: Array, *others: Array) -> bool:
-        """Whether there is a kernel for these."""
+    def _attends(
+        self, query: Array, key: Array, *others: Array, kept: tuple[Array, ...] = ()
+    ) -> bool:
+        """Whether there is a kernel for these; kept: those that it gets as they are."""
         dtype = query.dtype
         if self.kernels is None or dtype not in (float32, float64):
             return False
         if any(x.dtype != dtype or not x.size for x in (query, key, *others)):
             return False
-        launch, _ = _launch(1, key.shape[-2], dtype.itemsize, ())
+        launch, _ = _launch(1, key.shape[-2], dtype.itemsize, kept)
         return launch.held > 0
 
     def _beside(self, like: Array, width: int) -> Array | None:

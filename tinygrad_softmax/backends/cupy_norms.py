@@ -2,8 +2,9 @@
 
 `NormKernels` in norms.py is the definition, and what these are tested against. It still
 does what has no kernel: arrays without elements, and dtypes that the kernels don't mix.
-16-bit rows may have weights of 16 bits or of 32; their gradients, which the definition
-gives in float32, are rounded here, once, to the dtype that the engine makes of them.
+16-bit rows may have weights of 16 bits or of 32. The gradients of rows and weight,
+which the definition gives in float32, are rounded here, once, to the dtype that the
+engine makes of them; the bias's is left to it, for the bias may be of another dtype.
 
 How many bytes move, for n rows of C elements of s bytes: forward 2 n C s; backward
 3 n C s up to 4096 columns (2048 of float64), beyond that 5 n C s, for the sums over
@@ -36,10 +37,6 @@ class _Rows(NamedTuple):
     dtype: Any
     wide: bool  # 16 bytes at a time
     working: Any
-
-    def fits(self, count: int, shared: int) -> bool:
-        """Whether `count` rows fit in a block's shared memory, beside 1 KB."""
-        return count * self.columns * self.dtype.itemsize + 1024 <= shared
 
 
 class CudaNorms(CudaKernels):
@@ -156,11 +153,12 @@ class CudaNorms(CudaKernels):
                 partials = self._norm_columns(of, g, x, mean, scale, kinds)
         if partials is None:
             return dx, None, None
-        dtype = of.working if weight is None else weight.dtype
+        dtypes = of.working if weight is None else weight.dtype, of.working
         dweight, dbias = (
-            self.xp.empty(of.columns, dtype) if need else None for need in needs[1:]
+            self.xp.empty(of.columns, dtype) if need else None
+            for need, dtype in zip(needs[1:], dtypes, strict=True)
         )
-        self._norm_totals(of, partials, dweight, dbias, dtype)
+        self._norm_totals(of, partials, dweight, dbias, dtypes[0])
         return dx, dweight, dbias
 
     def _norm_dx(self, name: str, of: _Rows, arrays: tuple) -> None:
@@ -201,7 +199,7 @@ class CudaNorms(CudaKernels):
         second: Array | None,
         dtype: Any,
     ) -> None:
-        """The sums of the partial sums, of each kind, in `dtype`."""
+        """The sums of the partial sums, of each kind; the first in `dtype`."""
         count, kinds, columns = partials.shape
         self._norm_kernel("norms_columns.cu", "column_totals", of)(
             (-(-kinds * columns // 32),),
@@ -216,8 +214,8 @@ class CudaNorms(CudaKernels):
     def _norm_shared(self, of: _Rows, count: int) -> int:
         """Bytes of shared memory for `count` rows; 0 if a block can't have so many."""
         assert self.kernels is not None
-        fits = of.fits(count, self.kernels.limits().shared)
-        return count * of.columns * of.dtype.itemsize if fits else 0
+        room = count * of.columns * of.dtype.itemsize
+        return room if room <= self.kernels.limits().shared - geometry.STATIC else 0
 
     def _norm_weights(
         self, weight: Array | None, bias: Array | None

@@ -1,13 +1,15 @@
 """Products of matrices on a CUDA device: cuBLAS's, of views as they lie in memory.
 
-CuPy's own product of two matrices is as good; that of more than two axes copies
-transposed operands, and makes float32 of 16-bit ones.
+CuPy's own product of two matrices is as good, but for 16-bit ones, which it lets cuBLAS
+sum partly in 16 bits; that of more than two axes copies transposed operands.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import Any, NamedTuple
 
@@ -19,6 +21,8 @@ from .cupy_kernels import CudaKernels
 from .dtypes import is_floating, is_half, working_dtype
 
 BFLOAT16_FROM = 80  # the compute capability whose cuBLAS multiplies bfloat16
+FULL_SUMS = 16  # CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION: else, where several
+# blocks share a sum, their parts may be rounded to 16 bits
 CUDA_TYPES = {  # cudaDataType_t
     "float16": "CUDA_R_16F",
     "bfloat16": "CUDA_R_16BF",
@@ -50,10 +54,14 @@ class CudaProducts(CudaKernels):
         """
         if not _fit(a, b) or not (is_floating(a.dtype) and is_floating(b.dtype)):
             return super().matmul(a, b)
-        if a.ndim > 2 and b.ndim <= 2 and a.flags.c_contiguous:
-            rows = a.reshape(prod(a.shape[:-1]), a.shape[-1])
+        n = prod(a.shape[:-1])
+        if a.ndim > 2 >= b.ndim and a.flags.c_contiguous and n <= gemm.MOST:
+            rows = a.reshape(n, a.shape[-1])
             return self.matmul(rows, b).reshape(a.shape[:-1] + b.shape[1:])
         if self._is_cupys(a, b):
+            m = prod(b.shape[1:])
+            if max(n, m) > 1:  # (of dot products it has its own)
+                gemm.check(n, a.shape[-1], m)
             return self.xp.matmul(a, b)
         row, column = a.ndim == 1, b.ndim == 1
         out = self.product(a[None] if row else a, b[:, None] if column else b)
@@ -62,14 +70,9 @@ class CudaProducts(CudaKernels):
         return out[..., 0] if column else out
 
     def _is_cupys(self, a: Array, b: Array) -> bool:
-        """Whether CuPy's own product is as good: of one or two axes, and in 16 bits
-        only if it is no dot product, which CuPy would sum in 16 bits."""
-        if max(a.ndim, b.ndim) > 2:
-            return False
-        if not (is_half(a.dtype) or is_half(b.dtype)):
-            return True
-        single = a.ndim == 1 or b.ndim == 1 or a.shape[0] == b.shape[1] == 1
-        return not single and self._has_product(a.dtype, a, b)
+        """Whether CuPy's own product is as good: of one or two axes, not in 16 bits."""
+        half = is_half(a.dtype) or is_half(b.dtype)
+        return max(a.ndim, b.ndim) <= 2 and not half
 
     def product(
         self,
@@ -88,6 +91,7 @@ class CudaProducts(CudaKernels):
         dtype = self.xp.result_type(a.dtype, b.dtype)
         shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         shape += (a.shape[-2], b.shape[-1])
+        gemm.check(a.shape[-2], a.shape[-1], b.shape[-1])
         out = self.xp.empty(shape, dtype) if out is None else out
         assert out is not None
         assert out.shape == shape, (out.shape, shape)
@@ -121,8 +125,7 @@ class CudaProducts(CudaKernels):
 
     def _gemm(self, a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
         lead, (n, m), k = out.shape[:-2], out.shape[-2:], a.shape[-1]
-        whole = [self.xp.broadcast_to(x, lead + x.shape[-2:]) for x in (a, b)]
-        first, second, into = self._operands(whole, out)
+        first, second, into = self._operands(a, b, out)
         plan = gemm.batches(lead, first.strides, second.strides, into.strides)
         cuda = self.xp.cuda
         cublas, runtime = cuda.cublas, cuda.runtime
@@ -132,36 +135,46 @@ class CudaProducts(CudaKernels):
         kind, result = (getattr(runtime, CUDA_TYPES[x.dtype.name]) for x in (a, out))
         handle = cuda.get_cublas_handle()
         # To cuBLAS, each matrix is its transpose: (A B)^T = B^T A^T.
-        for place in itertools.product(*(range(length) for length, _ in plan.loops)):
-            pointers = [
-                x.array.data.ptr
-                + x.array.itemsize
-                * sum(
-                    i * steps[which]
-                    for i, (_, steps) in zip(place, plan.loops, strict=True)
+        places = itertools.product(*(range(length) for length, _ in plan.loops))
+        with _summed_fully(cublas, handle):
+            for place in places:
+                pointers = [
+                    x.array.data.ptr
+                    + x.array.itemsize
+                    * sum(
+                        i * steps[which]
+                        for i, (_, steps) in zip(place, plan.loops, strict=True)
+                    )
+                    for which, x in enumerate((first, second, into))
+                ]
+                cublas.gemmStridedBatchedEx(
+                    handle,
+                    int(second.layout.transposed),
+                    int(first.layout.transposed),
+                    *(m, n, k, numbers),
+                    *(pointers[1], kind, second.layout.ld, plan.strides[1]),
+                    *(pointers[0], kind, first.layout.ld, plan.strides[0]),
+                    numbers + factors.itemsize,
+                    *(pointers[2], result, into.layout.ld, plan.strides[2]),
+                    *(plan.size, compute, cublas.CUBLAS_GEMM_DEFAULT),
                 )
-                for which, x in enumerate((first, second, into))
-            ]
-            cublas.gemmStridedBatchedEx(
-                handle,
-                int(second.layout.transposed),
-                int(first.layout.transposed),
-                *(m, n, k, numbers),
-                *(pointers[1], kind, second.layout.ld, plan.strides[1]),
-                *(pointers[0], kind, first.layout.ld, plan.strides[0]),
-                numbers + factors.itemsize,
-                *(pointers[2], result, into.layout.ld, plan.strides[2]),
-                *(plan.size, compute, cublas.CUBLAS_GEMM_DEFAULT),
-            )
 
-    def _operands(self, whole: list[Array], out: Array) -> tuple[_Operand, ...]:
-        """Operands, copied if they must be, and the result, as cuBLAS takes them."""
+    def _operands(self, a: Array, b: Array, out: Array) -> tuple[_Operand, ...]:
+        """Operands, copied if they must be, and the result, as cuBLAS takes them.
+
+        A matrix that it can't take is copied once, not for all that it is multiplied
+        with.
+        """
         lead = out.shape[:-2]
         into = _operand(out)
         assert into is not None, "the result's rows are contiguous"
         assert not into.layout.transposed, "the result's rows are contiguous"
-        found = [_operand(x) or _operand(self._copied(x)) for x in whole]
-        both = [each for each in found if each is not None]
+        both = []
+        for x in (a, b):
+            x = x if _operand(x) else self._copied(x)
+            found = _operand(self.xp.broadcast_to(x, lead + x.shape[-2:]))
+            assert found is not None, "a contiguous array is taken"
+            both.append(found)
         copied = gemm.to_copy(
             lead,
             tuple(each.strides for each in both),
@@ -185,6 +198,17 @@ class CudaProducts(CudaKernels):
         return cublas.CUBLAS_COMPUTE_32F, np.float32
 
 
+@contextmanager
+def _summed_fully(cublas: Any, handle: int) -> Iterator[None]:
+    """A context in which cuBLAS rounds no part of a sum to 16 bits."""
+    before = cublas.getMathMode(handle)
+    cublas.setMathMode(handle, before | FULL_SUMS)
+    try:
+        yield
+    finally:
+        cublas.setMathMode(handle, before)
+
+
 def _fit(a: Array, b: Array) -> bool:
     """Whether there is something to multiply; CuPy says what is wrong with others."""
     if not (a.ndim and b.ndim and a.size and b.size):
@@ -196,6 +220,10 @@ def _fit(a: Array, b: Array) -> bool:
 
 
 def _operand(x: Array) -> _Operand | None:
+    """None for what cuBLAS can't take, or does not say that it takes: steps back from
+    matrix to matrix, as a flipped array has them."""
     strides = tuple(step // x.itemsize for step in x.strides)
     found = gemm.layout(x.shape, strides)
-    return None if found is None else _Operand(x, found, strides[:-2])
+    if found is None or min(strides[:-2], default=0) < 0:
+        return None
+    return _Operand(x, found, strides[:-2])

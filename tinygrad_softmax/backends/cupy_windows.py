@@ -82,11 +82,15 @@ class CudaWindows(CudaKernels):
     ) -> Array:
         """The sum of the elements under each window, or just that of the given number.
 
-        16-bit floats are summed in float32, and rounded once.
+        16-bit floats are summed in float32, and rounded once. A window that is the
+        whole plane is summed by CuPy: in the kernel one thread would have all of it.
         """
         lengths = x.shape[2:]
         if not self._has_window_kernel(x, window, positions, lengths, numbers):
             return super().window_sum(x, window, positions, numbers)
+        if numbers is None and _covers(window, positions, lengths):
+            total = self.sum(x, tuple(range(2, x.ndim)), keepdims=True)
+            return total.astype(x.dtype, copy=False)
         out = self.xp.empty((*x.shape[:2], *positions), x.dtype)
         self._pool("window_sum", x, out, window, positions, lengths, numbers)
         return out
@@ -191,6 +195,14 @@ def _pair(numbers: Array | None) -> tuple[Array | None, Array | None]:
     if numbers is None:
         return None, None
     return (numbers, None) if numbers.itemsize == 1 else (None, numbers)
+
+
+def _covers(
+    window: Window, positions: tuple[int, ...], lengths: tuple[int, ...]
+) -> bool:
+    """Whether there is one window, of all elements in order."""
+    alone = set(positions) == {1} and not any(window.padding)
+    return alone and window.kernel == lengths and set(window.dilation) == {1}
 
 
 def _sizes(

@@ -1,12 +1,11 @@
 // Sums for each channel of arrays (N, C, L), in two stages: backends/norms.py, class
 // ChannelKernels, is the definition. The first stage writes partial sums of `parts` parts
-// of N and L, in an order that depends on the shape alone; channel_totals adds them up.
+// of N and L, in an order that depends on the shape alone; the second, moments_totals or
+// sums_totals, adds them up.
 //
-// An accumulator A has add(x, n) for the first n of some numbers (and add(x, g, n) if it
-// is of TWO arrays), store(partials, index, total) for its FIELDS, `together`, which joins
-// those of a row's lanes, and is made of the channel's mean.
-
-constexpr int SUMMING = 256;  // threads of a block, at most
+// An accumulator has add(x, g, n) for the first n of some numbers (g says nothing unless
+// it is of TWO arrays), and centre(mean) before them. What it found() is put `together`
+// by a row's lanes, and stored, each of its fields in `total` numbers of `partials`.
 
 struct Sums {
     static constexpr bool TWO = true;

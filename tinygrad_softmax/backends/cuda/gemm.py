@@ -12,6 +12,9 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple
 
+MOST = (
+    2**31 - 1
+)  # cuBLAS counts rows, columns, steps to the next and a batch in 32 bits
 FEW_CALLS = 4  # that cost no more than a copy's own call
 CALL_BYTES = 4 << 20  # a GPU copies about so many in the time of one call: an estimate,
 # from 4 TB/s and 3 us a call
@@ -48,11 +51,25 @@ def layout(shape: tuple[int, ...], strides: tuple[int, ...]) -> Layout | None:
     """
     rows, columns = shape[-2:]
     down, along = strides[-2:]
+    found = None
     if (along == 1 or columns == 1) and (rows == 1 or down >= columns):
-        return Layout(False, max(1, columns if rows == 1 else down))
-    if (down == 1 or rows == 1) and (columns == 1 or along >= rows):
-        return Layout(True, max(1, rows if columns == 1 else along))
-    return None
+        found = Layout(False, max(1, columns if rows == 1 else down))
+    elif (down == 1 or rows == 1) and (columns == 1 or along >= rows):
+        found = Layout(True, max(1, rows if columns == 1 else along))
+    return None if found is None or found.ld > MOST else found
+
+
+def check(n: int, k: int, m: int) -> None:
+    """Raise ValueError for a product (n, k) times (k, m) that cuBLAS can't count.
+
+    CuPy's would go wrong without a word.
+    """
+    if max(n, k, m) > MOST:
+        raise ValueError(
+            f"matmul: matrices of shapes {(n, k)} and {(k, m)} were given; on a CUDA "
+            f"device at most {MOST} rows and columns can be multiplied; mend: multiply "
+            "parts of them"
+        )
 
 
 def batches(shape: tuple[int, ...], *strides: tuple[int, ...]) -> Batches:
@@ -72,7 +89,8 @@ def batches(shape: tuple[int, ...], *strides: tuple[int, ...]) -> Batches:
             continue
         if merged:
             outer, before = merged[-1]
-            if all(b == length * s for b, s in zip(before, steps, strict=True)):
+            alike = all(b == length * s for b, s in zip(before, steps, strict=True))
+            if alike and outer * length <= MOST:
                 merged[-1] = (outer * length, tuple(steps))
                 continue
         merged.append((length, tuple(steps)))

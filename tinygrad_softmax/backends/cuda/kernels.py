@@ -15,9 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .geometry import STATIC
+
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 STANDARD = "-std=c++17"
-PLAIN_SHARED = 48 * 1024  # bytes of shared memory that a kernel need not ask for
+PLAIN_SHARED = 48 * 1024  # bytes of shared memory that a kernel need not ask for:
+# those that it declares itself, and those of the launch
 
 # What a dtype is called in the sources: STORAGE and WORKING of common.cuh.
 TYPES = {
@@ -277,8 +280,9 @@ class Kernel:
         args: tuple[Any, ...],
         shared: int = 0,
     ) -> None:
-        """Launch it, with so many bytes for DYNAMIC_SHARED (at most Limits.shared)."""
-        if shared > PLAIN_SHARED:
+        """Launch it, with so many bytes for DYNAMIC_SHARED: at most Limits.shared, less
+        geometry.STATIC for what the kernel declares itself."""
+        if shared > PLAIN_SHARED - STATIC:
             device = self._current_device()
             if shared > self._asked.get(device, 0):
                 self._raw.max_dynamic_shared_size_bytes = shared

@@ -26,7 +26,7 @@ struct Moments {
 // What the distance of two means adds to the squares.
 __device__ __forceinline__ W between(W count_a, Mean a, W count_b, Mean b) {
     const W apart = (a.high - b.high) + (a.low - b.low);
-    return apart * apart * (count_a / (count_a + count_b) * count_b);
+    return apart * apart * (count_a * count_b / (count_a + count_b));
 }
 
 template <bool CENTRED>

@@ -53,11 +53,11 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     add_columns(g, x, mean, scale, partials, n, columns, rows);
 }
 
-// The sums of `count` partials: first[column], and second[column] for those of the second
-// kind; either may be null. Of T where `is_narrow`, else of W. Blocks are (32, rows).
+// The sums of `count` partials: first[column], of T where `is_narrow`, else of W, and
+// second[column] for those of the second kind; either may be null. Blocks are (32, rows).
 extern "C" __global__ void __launch_bounds__(512, 1)
     column_totals(const W* __restrict__ partials, void* __restrict__ first,
-                  void* __restrict__ second, long long is_narrow, long long count,
+                  W* __restrict__ second, long long is_narrow, long long count,
                   long long columns, long long kinds) {
     __shared__ W sums[16][33];
     const long long width = kinds * columns;
@@ -74,12 +74,11 @@ extern "C" __global__ void __launch_bounds__(512, 1)
     if (threadIdx.y || at >= width) return;
     Compensated all;
     for (int row = 0; row < (int)blockDim.y; row++) all.add(sums[row][threadIdx.x]);
-    void* const to = at < columns ? first : second;
-    const long long column = at < columns ? at : at - columns;
-    if (!to) return;
-    if (is_narrow) {
-        static_cast<T*>(to)[column] = narrow<T>(all.value());
-    } else {
-        static_cast<W*>(to)[column] = all.value();
+    if (at >= columns) {
+        if (second) second[at - columns] = all.value();
+    } else if (first && is_narrow) {
+        static_cast<T*>(first)[at] = narrow<T>(all.value());
+    } else if (first) {
+        static_cast<W*>(first)[at] = all.value();
     }
 }

@@ -25,10 +25,26 @@ struct Axis {
         return p < positions ? p : -1;
     }
 
+    // The elements of a window that may be at l, first to last: of those before the
+    // first, and after the last, the window would be none of the positions.
+    __device__ __forceinline__ int first(int l) const {
+        const int over = l + padding - (positions - 1) * stride;
+        return over > 0 ? up(over) : 0;
+    }
+    __device__ __forceinline__ int last(int l) const {
+        const int before = l + padding;
+        return min(kernel - 1, dilation > 1 ? before / dilation : before);
+    }
+
     // The first element of the window at p that does not come before the array.
     __device__ __forceinline__ int first_inside(int p) const {
         const int before = -start(p);
-        return before > 0 ? (before + dilation - 1) / dilation : 0;
+        return before > 0 ? up(before) : 0;
+    }
+
+    // So many places in elements of the window, rounded up.
+    __device__ __forceinline__ int up(int places) const {
+        return dilation > 1 ? (places + dilation - 1) / dilation : places;
     }
 };
 
@@ -71,13 +87,14 @@ struct Window {
     __device__ __forceinline__ void each_window(int l, F f) const {
         const int x = l % c.length, rest = l / c.length;
         const int y = rest % b.length, z = rest / b.length;
-        for (int i = 0; i < a.kernel; i++) {
+        const int last_i = a.last(z), last_j = b.last(y), last_m = c.last(x);
+        for (int i = a.first(z); i <= last_i; i++) {
             const int p = a.position(z, i);
             if (p < 0) continue;
-            for (int j = 0; j < b.kernel; j++) {
+            for (int j = b.first(y); j <= last_j; j++) {
                 const int q = b.position(y, j);
                 if (q < 0) continue;
-                for (int m = 0; m < c.kernel; m++) {
+                for (int m = c.first(x); m <= last_m; m++) {
                     const int r = c.position(x, m);
                     if (r < 0) continue;
                     f((i * b.kernel + j) * c.kernel + m,
