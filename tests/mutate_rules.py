@@ -75,13 +75,13 @@ EQUIVALENT: dict[str, list[str]] = {
         "channel_affine.vjp(scale, shift): wide(g) -> g",
     ],
     "a gradient that is not needed is dropped": [
-        "linear.vjp(input, weight, bias): "
+        "linear_activation.vjp(input, weight, bias): "
         "_matmul(d, weig...eds[0] else None -> _matmul(d, weight)",
-        "linear.vjp(input, weight, bias): "
+        "linear_activation.vjp(input, weight, bias): "
         "_weight_rule(d,...eds[1] else None -> _weight_rule(d, input)",
-        "linear.fused(input, weight, bias): "
+        "linear_activation.fused(input, weight, bias): "
         "_matmul(d, weig...eds[0] else None -> _matmul(d, weight)",
-        "linear.fused(input, weight, bias): "
+        "linear_activation.fused(input, weight, bias): "
         "_weight_rule(d,...eds[1] else None -> _weight_rule(d, input)",
         "group_norm.fused(input, weight, bias): if needs[0] -> if True",
     ],

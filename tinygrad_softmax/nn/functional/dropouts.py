@@ -2,7 +2,8 @@
 
 The mask is one draw of a generator: the library's own (`tg.manual_seed`), or the one
 given. A draw depends on the seed and on how many draws there were, so it is repeated
-exactly by setting the generator's state back; `tg.checkpoint` does so.
+exactly by setting the generator's state back; `tg.checkpoint` does so. On a CUDA device
+the same draw drops others than on the CPU.
 
 Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from
 overfitting", 2014.

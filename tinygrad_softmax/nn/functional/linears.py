@@ -48,7 +48,7 @@ def _(g):
     return g
 
 
-@primitive(name="linear", residuals=("kept",))
+@primitive(name="linear_activation", residuals=("kept",))
 def _linear_activation(input, weight, bias, *, activation, with_grad):
     backend = backend_of(input)
     out = backend.matmul(input, weight.T)
