@@ -167,10 +167,16 @@ FAULTS += [
             LONG,
         ),
         (
-            "i < (int)gridDim.x; i++) seen = SeenTogether()",
-            "i < (int)gridDim.x - 1; i++) seen = SeenTogether()",
+            "i < (int)gridDim.x; i += mine.count",
+            "i < (int)gridDim.x - 1; i += mine.count",
             "the last part of a row is forgotten",
             IN_PARTS,
+        ),
+        (
+            "f(first, left < FEW ? (int)left : FEW);",
+            "f(first, left < FEW ? (int)left - 1 : FEW);",
+            "the last class on another axis is left out",
+            CrossEntropy((2, 11, 3), 1),
         ),
         (
             "number / inner * columns * inner + number % inner",
@@ -184,16 +190,22 @@ FAULTS += [
     Fault("loss_sums.cu", old, new, why, case)
     for old, new, why, case in [
         (
-            "if (ignoring && label == ignored) continue;",
+            "if (ignoring && label[j] == ignored) continue;",
             "",
             "ignored rows are counted",
             CrossEntropy((9, 40), 1, ignore_index=3),
         ),
         (
-            "weights ? (double)weights[label] : 1.0",
-            "1.0",
+            "weights && is_class ? weights[label[j]] : W(1)",
+            "weights && is_class ? W(1) : W(1)",
             "the mean divides by rows, not by weights",
             CrossEntropy((9, 40), 1, weighted=True),
+        ),
+        (
+            "first += AT_ONCE * blockDim.x",
+            "first += (AT_ONCE + 1) * blockDim.x",
+            "some rows of many are left out",
+            CrossEntropy((6000, 2), 1),
         ),
         (
             "i < count; i += blockDim.x",

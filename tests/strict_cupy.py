@@ -656,6 +656,7 @@ class Stream:
         self.events: list[Event] = []
         self.waited: list[Event] = []
         self.device_id = -1 if null else _current()
+        self.capturing = False
 
     def __enter__(self) -> Stream:
         if self.device_id not in (-1, _current()):
@@ -678,7 +679,19 @@ class Stream:
         return self.events[-1]
 
     def wait_event(self, event: Event) -> None:
+        if self.capturing != event.stream.capturing:
+            raise CUDARuntimeError(905, "cudaErrorStreamCaptureIsolation")
         self.waited.append(event)
+
+    def begin_capture(self, mode: Any = None) -> None:
+        """From here on (here: all the same) what is launched goes into a graph."""
+        self.capturing = True
+
+    def end_capture(self) -> None:
+        self.capturing = False
+
+    def is_capturing(self) -> bool:
+        return self.capturing
 
 
 _null_streams = [Stream(null=True) for _ in range(DEVICES)]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import tinygrad_softmax as tg
 from tinygrad_softmax.backends import cupy_cross_entropy
 from tinygrad_softmax.backends.base import Backend
+from tinygrad_softmax.backends.cuda import geometry
 from tinygrad_softmax.backends.targets import Targets
 
 
@@ -75,6 +76,25 @@ def test_any_axis(
     target = dtype if target == "same" else target
     Case(tuple(shape), axis, dtype, target, reduction, weighted, seed=seed,
          transposed=turned)(backend)  # fmt: skip
+
+
+@pytest.mark.parametrize("most_rows", [geometry.MOST_ROWS, 2])
+def test_some_long_rows_in_parts(backend, monkeypatch, most_rows):
+    """As many as half of an H200's multiprocessors could have; and more than a grid's
+    second axis takes."""
+    limits = backend.kernels.limits()._replace(multiprocessors=132)
+    monkeypatch.setattr(backend.kernels, "limits", lambda: limits)
+    monkeypatch.setattr(geometry, "MOST_ROWS", most_rows)
+    for case in (
+        Case((5, 8200), 1, "float64"),
+        Case(
+            (5, 20001), 1, "bfloat16", reduction="none", ignore_index=3, smoothing=0.1
+        ),
+        Case((3, 16400), 1, target="float32", weighted=True),
+    ):
+        for schedule in cuda_shim.SCHEDULES:
+            with cuda_shim.schedule(schedule):
+                case(backend)
 
 
 def test_confident_rows_keep_their_digits(backend):

@@ -70,3 +70,20 @@ def test_sums_do_not_depend_on_the_device(cuda):
             )
             found.add(loss.item())
     assert len(found) == 1
+
+
+def test_a_loss_alone_keeps_no_row(cuda):
+    """Shared memory for a row would leave a multiprocessor one block at a time."""
+    room = []
+    logits = np.zeros((2, 17001), "float32")
+    check = strict_kernels.RawKernel._check_shape
+
+    def noting(kernel, grid, block, shared_mem):
+        room.append(shared_mem)
+        check(kernel, grid, block, shared_mem)
+
+    with mock.patch.object(strict_kernels.RawKernel, "_check_shape", noting):
+        for wanted in (False, True):
+            x = tg.tensor(logits, device="cuda", requires_grad=wanted)
+            tg.softmax_cross_entropy(x, tg.tensor([0, 1], device="cuda"))
+    assert room == [0, 0, logits[0].nbytes, 0]

@@ -497,6 +497,19 @@ def test_the_record_of_labels_is_used_in_turn(cuda):
     assert len(null.waited) == before + 1
 
 
+def test_a_step_is_captured_whatever_stream_was_used_before(cuda):
+    stream = cuda.xp.cuda.Stream()
+    logits, labels = tg.ones((2, 3), device=HERE), tg.tensor([0, 3], device=HERE)
+    tg.softmax_cross_entropy(logits, tg.tensor([0, 1], device=HERE)).item()
+    with stream:
+        stream.begin_capture()
+        loss = tg.softmax_cross_entropy(logits, labels)
+        stream.end_capture()
+    assert stream.waited == []
+    with pytest.raises(IndexError, match="row 1 is 3"):
+        loss.item()
+
+
 def test_a_thread_works_on_the_streams_of_its_consumer(cuda):
     """On every device, not only on the current one."""
     cupy, seen = cuda.xp.cuda, []

@@ -53,6 +53,15 @@ def test_flat(n, per_thread, threads):
         )
 
 
+@given(SIZES, st.integers(1, 200))
+def test_spread(n, multiprocessors):
+    grid, (threads,), _ = geometry.spread(n, multiprocessors)
+    assert threads in (32, 64, 128, 256)
+    if grid[0] < geometry.MOST_BLOCKS:
+        assert (grid[0] - 1) * threads < n <= grid[0] * threads
+    assert threads == 32 or grid[0] > 2 * multiprocessors
+
+
 @pytest.mark.parametrize("n", [2**31 - 1, 2**31, 2**31 + 1, 2**34])
 def test_past_two_to_the_31(n):
     assert geometry.rows(n, 8, 4, (32,)).grid == (-(-n // 16),)

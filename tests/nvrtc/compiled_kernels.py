@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from nvrtc import toolkit
 
-from tinygrad_softmax.backends.cuda import kernels
+from tinygrad_softmax.backends.cuda import geometry, kernels
 
 ARCHITECTURES = (75, 80, 86, 87, 88, 89, 90, 100, 103, 110, 120, 121)
 EXAMINED = (80, 90)
@@ -75,6 +75,8 @@ def test_machine_code(source, dtype, macros, architecture):
         assert (spills, machine.stack, machine.local) == (0, 0, 0), f"{name} spills"
         most = min(255, 65536 // bound(code, bounds[name]))
         assert machine.registers <= most, name
+        system = 1024 if architecture >= 90 else 0  # bytes that CUDA adds of its own
+        assert machine.shared <= geometry.STATIC + system, name
         wide = bool(macros.get("WIDE"))
         for kernels_of, access in (
             (source.wide_loads, r"\bLDG\.E\.128"),

@@ -118,15 +118,18 @@ class CudaActivations(CudaKernels):
         sums = self.xp.empty((down, columns), work) if needs_bias else None
         added = None if activation == "relu" else bias
         name, given = f"{activation}_grad", (g, kept, added, dx, sums)
-        self._launch_bias_tiles(name, wide, tiles, kept, given)
+        vector = geometry.vector(kept.itemsize, wide)
+        shared = vector * geometry.WARP * geometry.DEEP * work.itemsize
+        self._launch_bias_tiles(name, wide, tiles, kept, given, shared)
         if sums is None:
             return dx, None
         d_bias = self.xp.empty(bias.shape, bias.dtype)
         kernel = self._activation_kernel(
-            "bias_activations.cu", "sum_tiles", bias.dtype, False
+            "bias_activations.cu", "sum_tiles", bias.dtype, wide
         )
-        grid = (-(-columns // geometry.WARP),)
-        kernel(grid, (geometry.WARP, geometry.OF_SUM), (sums, d_bias, down, columns))
+        grid, block = (-(-columns // geometry.WARP),), (geometry.WARP, geometry.OF_SUM)
+        shared = geometry.WARP * geometry.OF_SUM * work.itemsize
+        kernel(grid, block, (sums, d_bias, down, columns), shared)
         return dx, d_bias
 
     # -- launching ---------------------------------------------------------------
@@ -160,10 +163,16 @@ class CudaActivations(CudaKernels):
         return wide, geometry.tiles(x.size // columns, columns, vector)
 
     def _launch_bias_tiles(
-        self, name: str, wide: bool, tiles: geometry.Tiles, rows: Array, given: tuple
+        self,
+        name: str,
+        wide: bool,
+        tiles: geometry.Tiles,
+        rows: Array,
+        given: tuple,
+        shared: int = 0,
     ) -> None:
         """Run a kernel of bias_activations.cu over `rows`."""
         kernel = self._activation_kernel("bias_activations.cu", name, rows.dtype, wide)
         columns = rows.shape[-1]
         sizes = (rows.size // columns, columns, tiles.rows)
-        kernel(tiles.grid, tiles.block, (*given, *sizes))
+        kernel(tiles.grid, tiles.block, (*given, *sizes), shared)

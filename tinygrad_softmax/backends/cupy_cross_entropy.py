@@ -187,8 +187,9 @@ class CudaCrossEntropy(CudaKernels):
             *(n, classes, int(ignored is not None), int(ignored or 0)),
             options.smoothing,
         )
+        limits = self.kernels.limits()
         if inner > 1:
-            launch = geometry.flat(n, 1)
+            launch = geometry.spread(n, limits.multiprocessors)
             kernel = self._loss_kernel("cross_entropy_columns", x, options)
             kernel(launch.grid, launch.block, (*arguments, losses, inner))
             return losses
@@ -196,7 +197,6 @@ class CudaCrossEntropy(CudaKernels):
         if options.kind == "values":
             pointers.append(options.target.data.ptr)
         wide = geometry.is_wide(classes, x.dtype.itemsize, *pointers)
-        limits = self.kernels.limits()
         if classes > PART and 2 * n <= limits.multiprocessors:
             self._loss_in_parts(x, options, arguments, wide, losses)
             return losses
@@ -204,8 +204,9 @@ class CudaCrossEntropy(CudaKernels):
         if not wide:  # the compiler then needs registers for addresses
             held = held[:1]
         launch = geometry.rows(n, classes, work.itemsize, held)
-        room = 0 if launch.held else classes * x.dtype.itemsize
-        room = room if room <= limits.shared - geometry.STATIC else 0
+        room = classes * x.dtype.itemsize  # a row, where it is read again
+        if launch.held or grad is None or room > limits.shared - geometry.STATIC:
+            room = 0
         kernel = self._loss_kernel("cross_entropy", x, options, wide, launch.held)
         kernel(
             launch.grid, launch.block, (*arguments, losses, int(room > 0)), room,

@@ -84,10 +84,12 @@ class FirstBadLabel:
     def _in_turn(self) -> Array:
         """The record, for the current stream to use after whichever used it last.
 
-        While `lock` is held, on the record's device. The host waits for nothing.
+        While `lock` is held, on the record's device. The host waits for nothing. What
+        is captured into a CUDA graph can't wait for what is outside of it, and runs
+        when the graph is launched.
         """
         stream = self.xp.cuda.get_current_stream()
-        if stream != self.stream:
+        if stream != self.stream and not stream.is_capturing():
             stream.wait_event(self.stream.record())
             self.stream = stream
         return self.record

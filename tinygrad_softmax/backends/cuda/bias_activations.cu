@@ -92,7 +92,8 @@ __device__ __forceinline__ void biased_grad(const T* g, const T* x, const T* bia
                                             W* sums, long long n, long long columns,
                                             long long of_tile, F f) {
     constexpr int ROWS = AT_ONCE / 2;
-    __shared__ W of_threads[DEEP][32 * VECTOR];
+    DYNAMIC_SHARED(W, of_threads);  // (DEEP, 32 * VECTOR), where there are sums
+    const int first = threadIdx.x * VECTOR;
     each_tile(columns, [&](long long column, bool exists) {
         W mine[VECTOR] = {};
         if (exists) {
@@ -119,7 +120,7 @@ __device__ __forceinline__ void biased_grad(const T* g, const T* x, const T* bia
         if (!sums) return;
 #pragma unroll
         for (int i = 0; i < VECTOR; i++) {
-            of_threads[threadIdx.y][threadIdx.x * VECTOR + i] = mine[i];
+            of_threads[threadIdx.y * 32 * VECTOR + first + i] = mine[i];
         }
         __syncthreads();
         if (threadIdx.y == 0 && exists) {
@@ -127,7 +128,7 @@ __device__ __forceinline__ void biased_grad(const T* g, const T* x, const T* bia
             for (int i = 0; i < VECTOR; i++) {
                 W sum = W(0);
 #pragma unroll
-                for (int k = 0; k < DEEP; k++) sum += of_threads[k][threadIdx.x * VECTOR + i];
+                for (int k = 0; k < DEEP; k++) sum += of_threads[k * 32 * VECTOR + first + i];
                 sums[(long long)blockIdx.x * columns + column + i] = sum;
             }
         }
@@ -187,7 +188,7 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS)
 extern "C" __global__ void __launch_bounds__(SUM_THREADS)
     sum_tiles(const W* __restrict__ sums, T* __restrict__ out, long long tiles,
               long long columns) {
-    __shared__ W of_threads[OF_SUM][32];
+    DYNAMIC_SHARED(W, of_threads);  // (OF_SUM, 32)
     const long long column = (long long)blockIdx.x * 32 + threadIdx.x;
     W sum = W(0);
     if (column < columns) {
@@ -196,9 +197,9 @@ extern "C" __global__ void __launch_bounds__(SUM_THREADS)
             sum += sums[tile * columns + column];
         }
     }
-    of_threads[threadIdx.y][threadIdx.x] = sum;
+    of_threads[threadIdx.y * 32 + threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y || column >= columns) return;
-    for (int k = 1; k < OF_SUM; k++) sum += of_threads[k][threadIdx.x];
+    for (int k = 1; k < OF_SUM; k++) sum += of_threads[k * 32 + threadIdx.x];
     out[column] = narrow<T>(sum);
 }

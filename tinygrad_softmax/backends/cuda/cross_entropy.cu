@@ -335,6 +335,7 @@ __device__ __forceinline__ W whole_row(const T* row, T* kept, T* grad, const Goa
     });
     seen = reduce_row(seen, SeenTogether());
     const Result r = result_of(seen, goal, label_x);
+    __syncwarp();  // all have read x at the label, and one of them may write over it
     if (grad == nullptr || !exists) return r.loss;
     each_kept((int)columns, mine, [&](int k, int column) {
         Pack<T, VECTOR> out;
@@ -390,6 +391,18 @@ extern "C" __global__ void __launch_bounds__(MOST_THREADS, 1)
     });
 }
 
+// Calls f(column, how many from there) for FEW columns at a time, for the same reason.
+constexpr int FEW = 8;
+
+template <class F>
+__device__ __forceinline__ void each_few(i64 columns, bool backwards, F f) {
+    const i64 times = (columns + FEW - 1) / FEW;
+    for (i64 i = 0; i < times; i++) {
+        const i64 first = (backwards ? times - 1 - i : i) * FEW, left = columns - first;
+        f(first, left < FEW ? (int)left : FEW);
+    }
+}
+
 // The same where the classes are on any axis: logits (n / inner, columns, inner), a
 // thread for each row. Neighbouring threads read neighbouring numbers.
 extern "C" __global__ void __launch_bounds__(256)
@@ -404,18 +417,38 @@ extern "C" __global__ void __launch_bounds__(256)
         const Goal goal = goal_of(wanted, number, targets + start, inner);
         const W label_x = at_label(goal, row, inner);
         Seen seen = SeenTogether().identity();
-        for (i64 c = 0; c < columns; c++) {
-            const W x = widen(row[c * inner]);
-            seen = seen.lifted(larger(seen.of.m, x));
-            seen.add(x, KIND == LABELS ? W(0) : goal.share(c));
-        }
+        each_few(columns, false, [&](i64 c, int count) {
+            W x[FEW], m = seen.of.m;
+#pragma unroll
+            for (int j = 0; j < FEW; j++) {
+                if (j < count) x[j] = widen(row[(c + j) * inner]);
+            }
+#pragma unroll
+            for (int j = 0; j < FEW; j++) {
+                if (j < count) m = larger(m, x[j]);
+            }
+            seen = seen.lifted(m);
+#pragma unroll
+            for (int j = 0; j < FEW; j++) {
+                if (j < count) seen.add(x[j], KIND == LABELS ? W(0) : goal.share(c + j));
+            }
+        });
         const Result r = result_of(seen, goal, label_x);
         losses[number] = r.loss;
         if (!grad) continue;
-        for (i64 c = columns - 1; c >= 0; c--) {
-            const W g = r.gradient(widen(row[c * inner]), goal.share(c));
-            grad[start + c * inner] = rounded(r, g, by);
-        }
+        each_few(columns, true, [&](i64 c, int count) {
+            W x[FEW];
+#pragma unroll
+            for (int j = 0; j < FEW; j++) {
+                if (j < count) x[j] = widen(row[(c + j) * inner]);
+            }
+#pragma unroll
+            for (int j = 0; j < FEW; j++) {
+                if (j >= count) break;
+                const W g = r.gradient(x[j], goal.share(c + j));
+                grad[start + (c + j) * inner] = rounded(r, g, by);
+            }
+        });
     }
 }
 
@@ -454,7 +487,10 @@ extern "C" __global__ void __launch_bounds__(MOST_THREADS, 1)
         const Goal goal = goal_of(wanted, number, targets + start, 1);
         const Seen* from = reinterpret_cast<const Seen*>(parts) + number * gridDim.x;
         Seen seen = SeenTogether().identity();
-        for (int i = 0; i < (int)gridDim.x; i++) seen = SeenTogether()(seen, from[i]);
+        for (int i = mine.lane; i < (int)gridDim.x; i += mine.count) {
+            seen = SeenTogether()(seen, from[i]);
+        }
+        seen = reduce_row(seen, SeenTogether());
         const Result r = result_of(seen, goal, KIND == LABELS ? at_labels[number] : W(0));
         if (blockIdx.x == 0 && mine.lane == 0) losses[number] = r.loss;
         if (grad) {

@@ -207,6 +207,21 @@ def chunk(n: int, packs: int) -> int:
     return max(SHORTEST_CHUNK, 1 << max(0, largest.bit_length() - 1))
 
 
+def spread(n: int, multiprocessors: int) -> Launch:
+    """How a kernel with a long task for each of n threads is launched: in blocks small
+    enough that every multiprocessor gets two, if threads are enough for that.
+
+    >>> spread(1_000_000, 132)
+    Launch(grid=(3907,), block=(256,), held=0)
+    >>> spread(8192, 132)
+    Launch(grid=(256,), block=(32,), held=0)
+    """
+    threads = 256
+    while threads > 32 and n <= threads * 2 * multiprocessors:
+        threads //= 2
+    return flat(n, 1, threads)
+
+
 def vector(itemsize: int, wide: bool) -> int:
     """Elements of one access: VECTOR of common.cuh.
 

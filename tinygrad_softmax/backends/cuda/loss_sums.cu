@@ -62,22 +62,42 @@ struct Conclusion {
     W *factor, W *total, const W *divisor_at, double divisor, i64 *record, i64 check
 #define CONCLUDED {factor, total, divisor_at, divisor, record, check}
 
+// Rows of a thread whose numbers are all on the way before the first is used.
+constexpr int AT_ONCE = 8;
+
 // Blocks tally `part` rows each, into parts (gridDim.x,); a single block concludes.
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(MOST_THREADS)
     tally_rows(const W* __restrict__ losses, const TARGET* __restrict__ labels,
                const W* __restrict__ weights, i64 n, i64 classes, i64 ignoring,
                i64 ignored, i64 part, double* parts, CONCLUSION) {
     Tally mine = Together().identity();
     const i64 begin = blockIdx.x * part, end = begin + part < n ? begin + part : n;
-    for (i64 row = begin + threadIdx.x; row < end; row += blockDim.x) {
-        if (losses) mine.losses += (double)losses[row];
-        if (!labels) continue;
-        const i64 label = (i64)labels[row];
-        if (ignoring && label == ignored) continue;
-        if (label < 0 || label >= classes) {
-            mine.bad = row < mine.bad ? row : mine.bad;
-        } else {
-            mine.weights += weights ? (double)weights[label] : 1.0;
+    for (i64 first = begin + threadIdx.x; first < end; first += AT_ONCE * blockDim.x) {
+        W loss[AT_ONCE], weight[AT_ONCE];
+        i64 label[AT_ONCE];
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++) {
+            const i64 row = first + j * (i64)blockDim.x;
+            loss[j] = losses && row < end ? losses[row] : W(0);
+            label[j] = labels && row < end ? (i64)labels[row] : 0;
+        }
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++) {
+            const bool is_class = 0 <= label[j] && label[j] < classes;
+            weight[j] = weights && is_class ? weights[label[j]] : W(1);
+        }
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++) {
+            const i64 row = first + j * (i64)blockDim.x;
+            if (row >= end) break;
+            mine.losses += (double)loss[j];
+            if (!labels) continue;
+            if (ignoring && label[j] == ignored) continue;
+            if (label[j] < 0 || label[j] >= classes) {
+                mine.bad = row < mine.bad ? row : mine.bad;
+            } else {
+                mine.weights += (double)weight[j];
+            }
         }
     }
     mine = reduce_row(mine, Together());
@@ -91,7 +111,7 @@ extern "C" __global__ void __launch_bounds__(1024)
 }
 
 // One block: concludes from the parts of `count` blocks.
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(MOST_THREADS)
     tally_parts(const double* __restrict__ parts, const TARGET* __restrict__ labels, i64 count,
                 CONCLUSION) {
     Tally mine = Together().identity();
