@@ -34,10 +34,12 @@ settings.load_profile(
 
 # Those that run on a GPU with `--device cuda`: they take cuda_checks.kernels_on.
 KERNELS_ON_A_GPU = {
+    "test_cuda_activations.py",
     "test_cuda_attention.py",
     "test_cuda_channels.py",
     "test_cuda_convolution.py",
     "test_cuda_cross_entropy.py",
+    "test_cuda_dropout.py",
     "test_cuda_kernels.py",
     "test_cuda_matmul.py",
     "test_cuda_norms.py",

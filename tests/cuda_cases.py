@@ -23,6 +23,7 @@ from cuda_checks import (
     working,
 )
 from cuda_cross_entropy import CASES as CROSS_ENTROPY
+from cuda_flat_cases import CASES as FLAT
 from cuda_norm_checks import affine, check_backward, check_forward
 from cuda_optimizer_cases import CASES_OF_GRADIENTS, CASES_OF_UPDATES
 from cuda_scatter_cases import CASES as SCATTER
@@ -196,6 +197,9 @@ for _each in SCATTER:
 
 for _each in WINDOWS:
     case("windows.cu")(_each)
+
+for _file, _each in FLAT:
+    case(_file)(_each)
 
 for _each in ATTENTION:
     case("attention.cu")(_each)

@@ -21,6 +21,7 @@ from cuda_cases import (
 )
 from cuda_cross_entropy import Case as CrossEntropy
 from cuda_cross_entropy import confident_rows
+from cuda_flat_cases import FAULTS as FLAT
 from cuda_optimizer_faults import FAULTS as OPTIMIZERS
 from cuda_scatter_cases import FAULTS as SCATTER
 from cuda_window_cases import FAULTS as WINDOWS
@@ -416,4 +417,4 @@ FAULTS += [
         ODD_CHANNELS,
     ),
 ]
-FAULTS += [Fault(*each) for each in ATTENTION + SCATTER + WINDOWS + OPTIMIZERS]
+FAULTS += [Fault(*each) for each in ATTENTION + FLAT + OPTIMIZERS + SCATTER + WINDOWS]

@@ -75,6 +75,14 @@ EQUIVALENT: dict[str, list[str]] = {
         "channel_affine.vjp(scale, shift): wide(g) -> g",
     ],
     "a gradient that is not needed is dropped": [
+        "linear_activation.vjp(input, weight, bias): "
+        "_matmul(d, weig...eds[0] else None -> _matmul(d, weight)",
+        "linear_activation.vjp(input, weight, bias): "
+        "_weight_rule(d,...eds[1] else None -> _weight_rule(d, input)",
+        "linear_activation.fused(input, weight, bias): "
+        "_matmul(d, weig...eds[0] else None -> _matmul(d, weight)",
+        "linear_activation.fused(input, weight, bias): "
+        "_weight_rule(d,...eds[1] else None -> _weight_rule(d, input)",
         "group_norm.fused(input, weight, bias): if needs[0] -> if True",
     ],
     "a share of the sum of nothing, 0": [

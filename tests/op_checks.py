@@ -118,7 +118,7 @@ def called(row: Row, k: int, inputs: Sequence[Any], device: str) -> list[Any]:
     """The op's results."""
     statics = {}
     for name, value in row.cases[k].statics.items():
-        if isinstance(value, tuple):
+        if type(value) is tuple:
             value = tuple(raw(part, device) for part in value)
         value = device if isinstance(value, str) and value == HERE else value
         statics[name] = raw(value, device)

@@ -27,12 +27,15 @@ from op_references import along_axis, each, exact, over_axes
 
 from tinygrad_softmax import ops
 from tinygrad_softmax.autograd import core_ops
+from tinygrad_softmax.backends.random import Draw
 from tinygrad_softmax.backends.windows import Window
 from tinygrad_softmax.nn import functional
 from tinygrad_softmax.nn.functional import (
     binary_losses,
     channel_norms,
+    dropouts,
     gates,
+    linears,
     normalizations,
 )
 from tinygrad_softmax.ops import arithmetic, convolution, indexing, placement, pooling
@@ -1086,6 +1089,38 @@ ROWS += [
         plain,
         scale="largest",
         without=NO_AXIS,
+    ),
+]
+
+LINEARS = [((4, 3), (2, 3), (2,)), ((3, 2, 3), (5, 3), (5,)), ((3,), (2, 3), (2,))]
+LINEARS += [((0, 3), (2, 3), (2,))]
+DROPPED = [((), (0, 1), ()), ((3,), (0, 9), (3,)), ((2, 3), (0, 9), (2, 3))]
+DROPPED += [((2, 3, 2), (0, 9), (2, 3, 1)), ((2, 3), (0, 11), (2, 1))]
+DROPPED += [((0, 2), (0, 1), (0, 2))]
+
+ROWS += [
+    Row(
+        "linear_activation",
+        linears._linear_activation,
+        ref.linear_activation,
+        tuple(
+            case(*each, activation=name, with_grad=True)
+            for each in LINEARS
+            for name in ("gelu", "gelu_tanh", "relu")
+        ),
+        plain,
+        scale="largest",
+        without=NO_AXIS | NO_HALF_ERF,
+    ),
+    Row(
+        "dropout",
+        dropouts._dropout,
+        ref.dropout,
+        tuple(
+            case(each, p=0.25, draw=Draw(*draw), shape=shape)
+            for each, draw, shape in DROPPED
+        ),
+        plain,
     ),
 ]
 

@@ -65,6 +65,12 @@ class ThinBackend(Backend):
     def to_host(self, array):
         return array.get()
 
+    def native_generator(self, seed):
+        host, asarray = np.random.default_rng(seed), self.xp.asarray
+        return SimpleNamespace(
+            random=lambda shape, dtype: asarray(host.random(shape, dtype))
+        )
+
 
 @pytest.fixture
 def thin(clean_registry) -> str:

@@ -29,7 +29,12 @@ VARIANTS = [  # each for one of the two, in turn: compiling them all takes minut
     for source in kernels.SOURCES.values()
     for i, (dtype, macros) in enumerate(source.variants())
 ]
-MOST_THREADS = int(re.search(r"MOST_THREADS = (\d+)", kernels.read("common.cuh"))[1])
+
+
+def bound(code: str, given: str) -> int:
+    """The threads of a block that __launch_bounds__ names: a number or a constant."""
+    named = re.search(rf"constexpr int {given} = (\d+);", code) if given else None
+    return int(named[1] if named else given or 1024)
 
 
 def test_all_architectures_are_there():
@@ -46,9 +51,13 @@ def test_all_sources_are_listed():
 )
 @pytest.mark.parametrize("source", kernels.SOURCES.values(), ids=kernels.SOURCES)
 def test_it_compiles(source, architecture):
-    """Each dtype, with one set of macros: another one for each architecture."""
+    """One dtype, with one set of macros: others for each architecture. But each dtype
+    before sm_80, which rounds to bfloat16 in other words."""
     first = ARCHITECTURES.index(architecture)
-    for i, dtype in enumerate(source.dtypes):
+    dtypes = source.dtypes
+    if architecture >= 80:
+        dtypes = (dtypes[first % len(dtypes)],)
+    for i, dtype in enumerate(dtypes):
         macros = source.macros[(first + i) % len(source.macros)]
         options = kernels.options(dtype, macros)
         assert toolkit.compiled(kernels.code(source.file), options, architecture)
@@ -64,8 +73,8 @@ def test_machine_code(source, dtype, macros, architecture):
     for name, machine in found.items():
         spills = machine.count(r"\b(LDL|STL)\b")
         assert (spills, machine.stack, machine.local) == (0, 0, 0), f"{name} spills"
-        threads = MOST_THREADS if bounds[name] == "MOST_THREADS" else bounds[name]
-        assert machine.registers <= min(255, 65536 // int(threads or 1024)), name
+        most = min(255, 65536 // bound(code, bounds[name]))
+        assert machine.registers <= most, name
         system = 1024 if architecture >= 90 else 0  # bytes that CUDA adds of its own
         assert machine.shared <= geometry.STATIC + system, name
         wide = bool(macros.get("WIDE"))

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from math import prod
+from operator import mul
 from typing import Any
 
 import numpy as np
 
 from . import special
 from .attention import AttentionKernels
+from .biased import BiasKernels, Product
 from .convolutions import ConvolutionKernels
+from .dropouts import DropoutKernels
 from .dtypes import is_half, working_dtype
 from .gelus import gelu
 from .norms import ChannelKernels, NormKernels
@@ -28,7 +31,13 @@ Array = Any  # an array of some backend: numpy.ndarray, cupy.ndarray, ...
 
 
 class Backend(
-    ConvolutionKernels, NormKernels, ChannelKernels, AttentionKernels, OptimizerKernels
+    ConvolutionKernels,
+    NormKernels,
+    ChannelKernels,
+    AttentionKernels,
+    BiasKernels,
+    DropoutKernels,
+    OptimizerKernels,
 ):
     """Where arrays live, and the loops worth doing by hand.
 
@@ -234,6 +243,10 @@ class Backend(
             return function(x.astype("float32")).astype(x.dtype)
         return function(x.astype("float64"))
 
+    def cast(self, x: Array, dtype: Any) -> Array:
+        """x in another dtype; x itself if it has it."""
+        return x.astype(dtype, copy=False)
+
     def elementwise(self, function: Any, *arrays: Array) -> Array:
         """function(xp, *arrays), which does to every element the same."""
         return function(self.xp, *arrays)
@@ -242,9 +255,30 @@ class Backend(
         """The larger of x and 0, element by element."""
         return self.xp.maximum(x, 0)
 
+    def relu_grad(self, g: Array, out: Array) -> Array:
+        """The gradient of relu's input, from its output's and its output."""
+        return self.where(out > 0, g, 0.0)
+
+    def tanh_grad(self, g: Array, out: Array) -> Array:
+        """The gradient of tanh's input, from its output's and its output."""
+        return g * (1.0 - out * out)
+
     def gelu(self, x: Array, approximate: str, with_grad: bool) -> tuple[Array, Any]:
-        """x times the normal distribution function of x, and its slope or None."""
+        """x times the normal distribution function of x, and its slope.
+
+        None for the slope without `with_grad`, and where `gelu_grad` makes it again:
+        that moves less memory on a GPU.
+        """
         return gelu(self, x, approximate, with_grad)
+
+    def gelu_grad(
+        self, g: Array, x: Array, slope: Any, approximate: str, product: Product = mul
+    ) -> Array:
+        """The gradient of gelu's input, from its output's, its input and what `gelu`
+        gave for the slope. product: of slope and g."""
+        if slope is None:
+            slope = gelu(self, x, approximate, True)[1]
+        return product(slope, g)
 
     # -- kernels: softmax --------------------------------------------------------
     #

@@ -19,11 +19,14 @@ import numpy as np
 
 from .base import Array
 from .cuda.kernels import Kernels
+from .cupy_activations import CudaActivations
 from .cupy_attention import CudaAttention
+from .cupy_casts import CudaCasts
 from .cupy_channels import CudaChannels
 from .cupy_checks import check, imported
 from .cupy_convolutions import CudaConvolutions
 from .cupy_cross_entropy import CudaCrossEntropy
+from .cupy_dropout import CudaDropout
 from .cupy_labels import BadLabels
 from .cupy_norms import CudaNorms
 from .cupy_optimizers import CudaOptimizers
@@ -42,6 +45,9 @@ class CupyBackend(
     CudaAttention,
     CudaScatter,
     CudaOptimizers,
+    CudaActivations,
+    CudaDropout,
+    CudaCasts,
 ):
     """Arrays in the memory of CUDA devices, computed by CuPy.
 

@@ -3,6 +3,9 @@
 Draw number `count` of a generator with seed `seed` comes from a fresh bit generator
 seeded with both. So a state can be saved, restored, and moved between devices, and a
 recomputed forward pass repeats its draws by setting `count` back.
+
+A captured CUDA graph repeats its launches with the very same arguments. `CapturedDraws`
+keeps the two integers in the device's memory, where a replay finds new ones.
 """
 
 from __future__ import annotations
@@ -10,8 +13,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from .base import Backend
+
+
+class Draw(NamedTuple):
+    """Draw number `number` of a seed: its numbers are a function of both alone.
+
+    generator: who made it, which only a captured graph asks.
+    """
+
+    seed: int
+    number: int
+    generator: Any = None
 
 
 class Generator:
@@ -48,19 +65,27 @@ class Generator:
     def state(self, state: tuple[int, int]) -> None:
         self.seed, self.count = state
 
-    def next(self, backend: Backend):
-        """The native random generator of `backend` for the next draw."""
-        noted = _noted.get()
+    def draw(self) -> Draw:
+        """The next draw, for a kernel that makes its numbers."""
+        noted, captured = _noted.get(), _captured.get()
         if noted is not None:
             noted.setdefault(self, self.state)
+        if captured is not None:
+            captured.note(self)
         self.count += 1
-        return backend.native_generator((self.seed, self.count))
+        return Draw(self.seed, self.count, self)
+
+    def next(self, backend: Backend):
+        """The native random generator of `backend` for the next draw."""
+        draw = self.draw()
+        return backend.native_generator((draw.seed, draw.number))
 
 
 default_generator = Generator(0)
 
 States = dict[Generator, tuple[int, int]]
 _noted: ContextVar[States | None] = ContextVar("noted draws", default=None)
+_captured: ContextVar[CapturedDraws | None] = ContextVar("captured draws", default=None)
 
 
 @contextmanager
@@ -94,6 +119,80 @@ def repeating_draws(states: States) -> Iterator[None]:
 def _set(states: States) -> None:
     for generator, state in states.items():
         generator.state = state
+
+
+class CapturedDraws:
+    """The draws of a CUDA graph: each replay gets those that a call would have got.
+
+    Work is captured inside `capturing()`, which launches nothing and so leaves the
+    generators as they were. `advance()` before each replay writes the present state of
+    every generator that was drawn from to the device, and moves it on by the draws of
+    one replay. Saving and restoring a state works as without a graph. Only kernels that
+    ask `place` take part: dropout's do, native generators (`tg.randn`) don't.
+
+    >>> from tinygrad_softmax.backends import resolve_device
+    >>> draws, generator = CapturedDraws(resolve_device("cpu")[0]), Generator(7)
+    >>> with draws.capturing():
+    ...     state, number = draws.place(generator.draw())
+    >>> number, generator.state
+    (1, (7, 0))
+    >>> draws.advance()
+    >>> state.tolist(), generator.state
+    ([7, 0], (7, 1))
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self._starts: dict[Generator, tuple[int, int]] = {}  # states before the capture
+        self._counts: dict[Generator, int] = {}  # draws of one replay
+        self._states: dict[Generator, Any] = {}  # (seed, count), on the device
+
+    @contextmanager
+    def capturing(self) -> Iterator[None]:
+        """Inside, draws become places in the device's memory."""
+        token = _captured.set(self)
+        try:
+            yield
+        finally:
+            _captured.reset(token)
+            for generator, start in self._starts.items():
+                self._counts[generator] = generator.count - start[1]
+                generator.state = start
+
+    def note(self, generator: Generator) -> None:
+        """A generator is about to be drawn from."""
+        if generator not in self._starts:
+            self._starts[generator] = generator.state
+            self._states[generator] = self.backend.xp.empty(2, "int64")
+
+    def place(self, draw: Draw) -> tuple[Any, int] | None:
+        """Where the device finds seed and count, and what is added to the count.
+
+        None for a draw from before the capture: it stays what it was.
+        """
+        start = self._starts.get(draw.generator)
+        if start is None or draw.number <= start[1]:
+            return None
+        return self._states[draw.generator], draw.number - start[1]
+
+    def advance(self) -> None:
+        """Ready the device's memory for one replay; nothing is waited for."""
+        for generator, count in self._counts.items():
+            state = self._states[generator]
+            state[0], state[1] = signed(generator.seed), generator.count
+            generator.count += count
+
+
+def captured_draws() -> CapturedDraws | None:
+    """What is capturing draws now, if anything."""
+    return _captured.get()
+
+
+def signed(seed: int) -> int:
+    """A seed as 64 bits with a sign; a longer one is mixed into as many."""
+    if seed >> 64:
+        seed = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
+    return seed - (1 << 64) if seed >> 63 else seed
 
 
 def manual_seed(seed: int) -> Generator:

@@ -18,6 +18,7 @@ from . import functional, init
 from .attention import MultiheadAttention
 from .containers import ModuleList
 from .dropout import Dropout
+from .functional.linears import linear_activation
 from .linear import Linear
 from .module import Module
 from .normalization import LayerNorm
@@ -102,7 +103,8 @@ class TransformerEncoderLayer(Module):
         return _added(x, self._feed_forward, self.norm2, self.norm_first)
 
     def _feed_forward(self, x: Any) -> Any:
-        x = self.linear2(self.dropout(self.activation(self.linear1(x))))
+        x = _activated(x, self.linear1, self.activation)
+        x = self.linear2(self.dropout(x))
         return self.dropout2(x)
 
 
@@ -180,7 +182,8 @@ class TransformerDecoderLayer(Module):
         return _added(x, self._feed_forward, self.norm3, self.norm_first)
 
     def _feed_forward(self, x: Any) -> Any:
-        x = self.linear2(self.dropout(self.activation(self.linear1(x))))
+        x = _activated(x, self.linear1, self.activation)
+        x = self.linear2(self.dropout(x))
         return self.dropout3(x)
 
 
@@ -381,6 +384,24 @@ def _added(x: Any, block: Callable[[Any], Any], norm: Module, norm_first: bool) 
 
 def _copies(layer: Module, n: int) -> ModuleList:
     return ModuleList(copy.deepcopy(layer) for _ in range(n))
+
+
+# Activations that `linear_activation` knows.
+_TOGETHER = (
+    (functional.relu, "relu"),
+    (functional.gelu, "gelu"),
+    (ops.relu, "relu"),
+    (ops.gelu, "gelu"),
+)
+
+
+def _activated(x: Any, linear: Module, activation: Callable[[Any], Any]) -> Any:
+    """activation(linear(x)): as one op where that is all that would happen."""
+    if type(linear) is Linear and linear.bias is not None:
+        for function, name in _TOGETHER:
+            if activation is function:
+                return linear_activation(x, linear.weight, linear.bias, name)
+    return activation(linear(x))
 
 
 def _activation(given: str | Callable[[Any], Any]) -> Callable[[Any], Any]:

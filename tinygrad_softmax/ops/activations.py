@@ -30,6 +30,9 @@ def _(g, x, out):
     return g * out * sigmoid(-x)  # 1 - out would be 0 for x above 37
 
 
+sigmoid.fused("x")(activations.sigmoid_rule)
+
+
 @primitive
 def softplus(x):
     """log(1 + e^x), without overflow. d/dx = sigmoid(x).
@@ -45,6 +48,9 @@ def _(g, x):
     return g * sigmoid(x)
 
 
+softplus.fused("x")(activations.softplus_rule)
+
+
 @primitive
 def relu(x):
     """max(x, 0). d/dx = 1 for x > 0, else 0; 0 at 0.
@@ -58,6 +64,9 @@ def relu(x):
 @relu.vjp("x")
 def _(g, out):
     return where(out > 0, g, 0.0)
+
+
+relu.fused("x")(activations.relu_rule)
 
 
 @primitive(name="leaky_relu")
@@ -119,9 +128,7 @@ def _(g, x):
     return g * (sigmoid(x) * (1.0 + x * sigmoid(-x)))
 
 
-@silu.fused("x")
-def _(g, x):
-    return backend_of(x).elementwise(activations.silu_grad, g, x)
+silu.fused("x")(activations.silu_rule)
 
 
 @primitive(name="gelu", residuals=("slope",))
@@ -153,9 +160,13 @@ def _(g, x):
 
 
 @_gelu.fused("x")
+def _(g, x, slope):
+    return backend_of(x).gelu_grad(g, x, slope, "none", scaled)
+
+
 @_gelu_tanh.fused("x")
-def _(g, slope):
-    return scaled(slope, g)
+def _(g, x, slope):
+    return backend_of(x).gelu_grad(g, x, slope, "tanh", scaled)
 
 
 def gelu(x, approximate="none"):

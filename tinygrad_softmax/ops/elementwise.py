@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from ..autograd import primitive
-from ..backends import backend_of, namespace
+from ..backends import activations, backend_of, namespace
 from .arithmetic import zeros_as
 
 # -- rounding and sign: piecewise constant, so their gradient is 0 everywhere --------
@@ -374,6 +374,9 @@ def tanh(x):
 @tanh.vjp("x")
 def _(g, out):
     return g * (1.0 - out * out)
+
+
+tanh.fused("x")(activations.tanh_rule)
 
 
 @primitive

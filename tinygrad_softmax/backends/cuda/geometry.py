@@ -20,6 +20,12 @@ ACCESS = 16  # bytes of the widest load and store
 MOST_ARRAYS = 160  # of a launch over many arrays, as in arrays.cuh
 CHUNK_THREADS = 256  # of its blocks
 CHUNK = 4096  # elements of a chunk
+FLAT_THREADS = 128  # of flat.cuh and cast.cu
+CAST_PACK, OF_CAST = 4, 4  # of cast.cu
+TILE = 64  # the fewest rows of a tile of bias_activations.cu
+DEEP, OF_SUM = 8, 32  # threads of its kernels that share a column
+ENOUGH_TILES = 8192  # beyond them a tile gets more rows
+WARP = 32  # threads
 
 
 class Launch(NamedTuple):
@@ -233,6 +239,59 @@ def spread(n: int, multiprocessors: int) -> Launch:
     while threads > 32 and n <= threads * 2 * multiprocessors:
         threads //= 2
     return flat(n, 1, threads)
+
+
+def vector(itemsize: int, wide: bool) -> int:
+    """Elements of one access: VECTOR of common.cuh.
+
+    >>> vector(2, True), vector(2, False)
+    (8, 1)
+    """
+    return ACCESS // itemsize if wide else 1
+
+
+def elements(n: int, itemsize: int, inputs: int) -> Launch:
+    """How a kernel of flat.cuh over n elements of some inputs is launched: a thread
+    reads 16 bytes of one input twice before it computes, or of two once.
+
+    >>> elements(10_000, 4, 1), elements(10_000, 4, 2)
+    (Launch(grid=(10,), block=(128,), held=0), Launch(grid=(20,), block=(128,), held=0))
+    """
+    packs = 2 if inputs == 1 else 1
+    return flat(n, packs * ACCESS // itemsize, FLAT_THREADS)
+
+
+def casts(n: int) -> Launch:
+    """How a kernel of cast.cu over n elements is launched.
+
+    >>> casts(10_000)
+    Launch(grid=(5,), block=(128,), held=0)
+    """
+    return flat(n, CAST_PACK * OF_CAST, FLAT_THREADS)
+
+
+class Tiles(NamedTuple):
+    """Blocks (down, across), threads of a block, and the rows of a tile."""
+
+    grid: tuple[int, int]
+    block: tuple[int, int]
+    rows: int
+
+
+def tiles(n: int, columns: int, vector: int) -> Tiles:
+    """How a kernel over tiles of (n, columns) is launched, `vector` columns at a time:
+    a tile has 32 packs of columns, and as many rows as leave enough tiles.
+
+    >>> tiles(1000, 3072, 4)
+    Tiles(grid=(16, 24), block=(32, 8), rows=64)
+    >>> tiles(1_000_000, 3072, 4)
+    Tiles(grid=(245, 24), block=(32, 8), rows=4096)
+    """
+    across = min(-(-columns // (WARP * vector)), MOST_ROWS)
+    rows = TILE
+    while -(-n // rows) * across > ENOUGH_TILES and rows < n:
+        rows *= 2
+    return Tiles((-(-n // rows), across), (WARP, DEEP), rows)
 
 
 def is_wide(columns: int, itemsize: int, *pointers: int) -> bool:

@@ -80,6 +80,11 @@ CROSS_ENTROPY = (
 )
 RULES = ("SGDRule", "AdamRule", "NAdamRule", "RAdamRule", "RMSpropRule")
 RULES += ("AdagradRule", "AdadeltaRule")  # of updates.py
+BIASED = frozenset(
+    {"relu", "gelu", "gelu_tanh", "relu_grad", "gelu_grad", "gelu_tanh_grad"}
+)
+ACTIVATIONS = BIASED | {"sigmoid", "softplus", "silu", "tanh_grad"}
+ACTIVATIONS |= {"sigmoid_grad", "softplus_grad", "silu_grad"}
 SOURCES = {
     source.file: source
     for source in (
@@ -175,6 +180,31 @@ SOURCES = {
             macros=product(WIDE=(1,)),
             wide_loads=frozenset({"norm_parts", "clip_to_norm", "unscale"}),
             wide_stores=frozenset({"clip_to_norm", "unscale"}),
+        ),
+        Source(
+            "activations.cu",
+            macros=product(WIDE=(1,)),
+            wide_loads=ACTIVATIONS,
+            wide_stores=ACTIVATIONS,
+        ),
+        Source(
+            "bias_activations.cu",
+            macros=product(WIDE=(0, 1)),
+            wide_loads=BIASED,
+            wide_stores=BIASED,
+        ),
+        Source(
+            "cast.cu",
+            dtypes=("float16", "bfloat16"),
+            macros=product(WIDE=(1,)),
+            wide_loads=frozenset({"narrowed"}),
+            wide_stores=frozenset({"widened"}),
+        ),
+        Source(
+            "dropout.cu",
+            macros=product(WIDE=(1,)),
+            wide_loads=frozenset({"dropout", "dropout_channels"}),
+            wide_stores=frozenset({"dropout", "dropout_channels"}),
         ),
     )
 }

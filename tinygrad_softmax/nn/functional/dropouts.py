@@ -2,7 +2,8 @@
 
 The mask is one draw of a generator: the library's own (`tg.manual_seed`), or the one
 given. A draw depends on the seed and on how many draws there were, so it is repeated
-exactly by setting the generator's state back; `tg.checkpoint` does so.
+exactly by setting the generator's state back; `tg.checkpoint` does so. On a CUDA device
+the same draw drops others than on the CPU.
 
 Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from
 overfitting", 2014.
@@ -14,8 +15,8 @@ import math
 from typing import Any
 
 from ... import ops
+from ...autograd import primitive
 from ...backends import Generator, backend_of, namespace, there
-from ...backends.dtypes import float32
 from ...backends.random import default_generator
 from ...ops.cross_entropy_checks import check_floating
 
@@ -108,7 +109,9 @@ def alpha_dropout(
         return input
     if p == 1:
         return ops.where(False, input, 0.0)
-    kept = _kept(input, p, generator, tuple(input.shape))
+    array = getattr(input, "array", input)
+    with there(array):
+        kept = backend_of(array).kept(array.shape, p, _source(generator).draw())
     a = 1.0 / math.sqrt((1.0 - p) * (1.0 + p * _SELU_FLOOR**2))
     shift = -a * p * _SELU_FLOOR
     one = input.dtype.type
@@ -131,11 +134,25 @@ def _dropped(
         return input
     if p == 1:
         return ops.where(False, input, 0.0)
-    kept = _kept(input, p, generator, shape)
+    array, draw = getattr(input, "array", input), _source(generator).draw()
+    backend = backend_of(array)
+    if backend.redraws:
+        return _dropout(input, p=p, draw=draw, shape=shape)
     one = input.dtype.type
-    with there(kept):
-        mask = kept * one(1.0 / (1.0 - p))  # (`where` would have to branch)
+    with there(array):
+        mask = backend.kept(shape, p, draw) * one(1.0 / (1.0 - p))
     return ops.multiply(input, mask)
+
+
+# Linear in its input: the gradient is the same draw's dropout of the gradient.
+@primitive(name="dropout")
+def _dropout(input, *, p, draw, shape):
+    return backend_of(input).dropout(input, p, draw, shape)
+
+
+@_dropout.vjp("input")
+def _(g, p, draw, shape):
+    return _dropout(g, p=p, draw=draw, shape=shape)
 
 
 def _drops(name: str, input: Any, p: float, training: bool) -> bool:
@@ -146,12 +163,8 @@ def _drops(name: str, input: Any, p: float, training: bool) -> bool:
     return bool(training and p and input.size)
 
 
-def _kept(input: Any, p: float, generator: Generator | None, shape: tuple) -> Any:
-    """A mask that is True with probability 1 - p, from one draw."""
-    array = getattr(input, "array", input)
-    with there(array):
-        native = (generator or default_generator).next(backend_of(array))
-        return native.random(shape, dtype=float32) >= p
+def _source(generator: Generator | None) -> Generator:
+    return generator or default_generator
 
 
 def _channels(name: str, input: Any, axes: tuple[int, ...]) -> tuple[int, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from ...autograd import primitive
+from ...autograd import is_grad_enabled, primitive, scaled
 from ...backends import backend_of
+from ...ops.activations import _gelu, _gelu_tanh, relu
 from ...ops.autocasting import lowered
 from ...ops.axes import check_array
 from ...ops.cross_entropy_checks import check_floating
@@ -33,7 +34,7 @@ def _(g, weight):
 
 
 @_linear.vjp("weight")
-def _(g, input):
+def _weight_rule(g, input):
     # Y = X W^T gives dW = dY^T X, one product of all rows.
     if input.ndim == 2:
         return _matmul(g.T, input)
@@ -45,6 +46,50 @@ def _(g, input):
 @_linear.vjp("bias")
 def _(g):
     return g
+
+
+@primitive(name="linear_activation", residuals=("kept",))
+def _linear_activation(input, weight, bias, *, activation, with_grad):
+    backend = backend_of(input)
+    out = backend.matmul(input, weight.T)
+    return backend.bias_activation(out, bias, activation, with_grad)
+
+
+@_linear_activation.vjp("input", "weight", "bias")
+def _(g, input, weight, bias, activation, needs):
+    x = _linear(input, weight, bias)  # which for relu is as good as its result
+    d = _ACTIVATIONS[activation].formulas[("x",)](g, x)
+    into_input = _matmul(d, weight) if needs[0] else None
+    into_weight = _weight_rule(d, input) if needs[1] else None
+    return into_input, into_weight, d
+
+
+@_linear_activation.fused("input", "weight", "bias")
+def _(g, input, weight, bias, activation, needs, kept):
+    kernel = backend_of(g).bias_activation_grad
+    d, d_bias = kernel(g, kept, bias, activation, needs[2], scaled)
+    into_input = _matmul(d, weight) if needs[0] else None
+    into_weight = _weight_rule(d, input) if needs[1] else None
+    return into_input, into_weight, d_bias
+
+
+_ACTIVATIONS = {"relu": relu, "gelu": _gelu, "gelu_tanh": _gelu_tanh}
+
+
+def linear_activation(input: Any, weight: Any, bias: Any, activation: str) -> Any:
+    """activation(linear(input, weight, bias)) as one op: the bias is added, and its
+    gradient summed up, in the passes that the activation takes anyway.
+
+    For our own modules. The arguments are those of `linear`, with a bias.
+
+    activation: "relu", "gelu" or "gelu_tanh".
+    """
+    _check(input, weight, bias)
+    given = lowered(input, weight, bias)
+    with_grad = is_grad_enabled() and any(
+        getattr(x, "node", None) is not None for x in given
+    )
+    return _linear_activation(*given, activation=activation, with_grad=with_grad)
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
@@ -66,6 +111,11 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     >>> linear(tg.tensor([1.0, 2.0]), tg.tensor([[3.0, 4.0]]), tg.tensor([5.0]))
     tensor([16.])
     """
+    _check(input, weight, bias)
+    return _linear(*lowered(input, weight, bias))
+
+
+def _check(input: Any, weight: Any, bias: Any) -> None:
     rows, matrix = getattr(input, "array", input), getattr(weight, "array", weight)
     check_array("linear", rows, matrix)
     if rows.dtype.kind != "f":
@@ -82,4 +132,3 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
                 else ""
             )
         )
-    return _linear(*lowered(input, weight, bias))
