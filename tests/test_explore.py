@@ -527,6 +527,33 @@ def test_the_turns_of_a_loop_over_modules_are_boxes(page):
     assert node_of(data, "weight")["box"] is None
 
 
+def test_a_loop_of_one_op_needs_no_box_for_each(page):
+    x = tg.ones(2, requires_grad=True)
+    with tg.record():
+        h = x
+        for _ in range(8):
+            h = tg.tanh(h)
+        loss = h.sum()
+    data = data_of(tg.explore(loss, page))
+    (middle,) = data["boxes"]
+    inside = [node["box"] for node in data["nodes"] if node["op"] == "tanh"]
+    assert inside == [None, *[middle["id"]] * 6, None]
+
+
+def test_a_loop_over_a_module_of_one_op(page):
+    layer = nn.Tanh()
+    x = tg.ones(2, requires_grad=True)
+    with tg.record():
+        h = x
+        for _ in range(6):
+            h = layer(h)
+        loss = h.sum()
+    data = data_of(tg.explore(loss, page))
+    (middle,) = (box["id"] for box in data["boxes"] if box["kind"] == "turns")
+    modules = [box["parent"] for box in data["boxes"] if box["kind"] == "module"]
+    assert modules == [None, *[middle] * 4, None]
+
+
 def test_turns_that_cut_a_modules_call_are_no_boxes(page):
     """Its loop goes on where the last call's left off, and is found as one."""
 
@@ -601,6 +628,14 @@ def test_nudges_are_few_enough(page):
     cells = data["nudges"]["cells"]
     assert 0 < sum(len(each[0]) for each in cells.values()) <= 400
     assert node_of(data, "x")["id"] not in cells
+
+
+def test_what_check_found_is_told(page):
+    x = tg.tensor([1.0, 2.0], dtype="float64", requires_grad=True)
+    explanation = tg.explain(lambda x: tg.exp(x).sum(), x, check=True)
+    agrees, worst = node_of(data_of(tg.explore(explanation, page)), "x")["check"]
+    assert agrees is True
+    assert 0 <= worst < 1e-8
 
 
 # -- words ---------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from .nudging import nudges_of
 from .page_arrays import ArrayPool
 from .page_formulas import formula_words, rule_words
 from .page_turns import turn_boxes
+from .summaries import host, plain
 from .words import static_text
 
 MOST = 5000  # entries; more would make a page that no browser likes
@@ -180,6 +181,8 @@ class _Page:
             "gradient": self.pool.add(entry.gradient),
             "box": box,
         }
+        if entry.check is not None and entry.check.agrees is not None:
+            data["check"] = [entry.check.agrees, plain(entry.check.worst)]
         if entry.kind == "leaf":
             if entry.fills_grad:
                 data["fills"] = True
@@ -334,6 +337,4 @@ def _place(source: Any) -> list[str] | None:
 
 
 def _float64(value: Any) -> Any:
-    from .summaries import host
-
     return host(value).astype(np.float64)

@@ -35,12 +35,15 @@ def turn_boxes(
         middle = f"r{number}"
         found.append(_box(middle, "turns", f"{len(turns) - 2}", parent))
         for i, (turn, groups) in enumerate(zip(turns, inside, strict=True)):
-            name = f"{middle}t{i + 1}"
-            around = middle if 0 < i < len(turns) - 1 else parent
-            found.append(_box(name, "turn", f"{i + 1}/{len(turns)}", around))
-            homes |= {entry.number: name for entry in turn if entry.group == common}
+            home = middle if 0 < i < len(turns) - 1 else parent
+            if repeat.length > 1:  # (a single op needs no box of its own)
+                name = f"{middle}t{i + 1}"
+                found.append(_box(name, "turn", f"{i + 1}/{len(turns)}", home))
+                home = name
+            if home is not None:
+                homes |= {each.number: home for each in turn if each.group == common}
             for index in groups or ():
-                by_index[index]["parent"] = name
+                by_index[index]["parent"] = home
     return found, homes
 
 

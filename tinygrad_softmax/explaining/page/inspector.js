@@ -47,6 +47,7 @@ function nodePart(model, step, state, act) {
     node.kind === "constant" ? h("p", { class: "quiet" }, t("constantText")) : [
       h("h3", {}, t("gradient"), " ", h("small", {}, progress(gradient))),
       gradientPart(model, step, node),
+      checkPart(node, gradient),
     ],
     node.held === undefined ? null : h("p", { class: "quiet" }, t("heldGrad")),
     model.hasValue(node, step) && node.value !== null && node.kind !== "constant"
@@ -69,6 +70,14 @@ function ownFormula(model, node) {
   if (node.kind !== "op") return null;
   return [sourceLine(node), formula(model, node, node.forward, node.where),
     node.note ? h("p", { class: "quiet" }, remark(node.note)) : null];
+}
+
+/** What `tg.explain(..., check=True)` found, once the gradient is whole. */
+function checkPart(node, { come, all }) {
+  if (!node.check || !come || come < all) return null;
+  const [agrees, worst] = node.check;
+  return h("p", { class: agrees ? "quiet" : "hint" },
+    t(agrees ? "checkAgrees" : "checkDiffers", { worst: numberText(worst, 2) }));
 }
 
 function progress({ come, all }) {
