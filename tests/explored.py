@@ -119,3 +119,23 @@ def array_of(data: dict[str, Any], place: int | None) -> np.ndarray:
     assert place is not None
     found = data["arrays"][place]
     return np.array(found["values"], dtype=found["dtype"]).reshape(found["shape"])
+
+
+def host(value: Any) -> np.ndarray:
+    return tg.asarray(value).to("cpu").numpy()
+
+
+def node_of(data: dict[str, Any], name: str) -> dict[str, Any]:
+    """The node that has an id or, of those outside unfoldings, a label."""
+    for node in data["nodes"]:
+        if node["id"] == name or (node["label"] == name and "." not in node["id"]):
+            return node
+    raise AssertionError(f"no node {name}")
+
+
+def leaf_of(data: dict[str, Any], place: int = 0) -> dict[str, Any]:
+    return [node for node in data["nodes"] if node["kind"] == "leaf"][place]
+
+
+def messages_to(data: dict[str, Any], node: str) -> list[dict[str, Any]]:
+    return [each for each in data["messages"] if each["to"] == node]
