@@ -37,11 +37,12 @@ function nodePart(model, step, state, act) {
   const parent = model.boxes.get(node.box);
   const fused = parent && parent.kind === "fused" ? parent : null;
   const gradient = model.gradientAt(node, step);
+  const told = step.kind === "forward" && step.node === node; // by the story beside
   return [
     h("h2", { id: "node-heading" }, code(nameOf(model, node.id)), " ", h("small", {}, kindOf(model, node.id))),
     node.unfolds ? [foldButton(t("unfoldFused"), node.unfolds, act)] : null,
     fused ? foldPart(model, fused, act) : null,
-    step.kind === "forward" && step.node === node ? null : ownFormula(model, node),
+    told ? null : ownFormula(model, node),
     h("h3", {}, t("value")),
     valuePart(model, step, node, { pick: act.pick, picked: state.picked }),
     node.kind === "constant" ? h("p", { class: "quiet" }, t("constantText")) : [
@@ -53,7 +54,7 @@ function nodePart(model, step, state, act) {
     model.hasValue(node, step) && node.value !== null && node.kind !== "constant"
       ? nudgePanel(model, step, node, state, act) : null,
     node.hooks ? h("p", { class: "quiet" }, t("hooks", { count: node.hooks })) : null,
-    step.kind === "forward" && step.node === node ? null : kept(model, node),
+    told || !model.hasValue(node, step) ? null : kept(model, node),
     neighbours(model, node, act),
     node.cite ? h("p", { class: "cite" }, t("reference"), " ", node.cite) : null,
   ];

@@ -26,6 +26,7 @@ function tableOf(array, rows, caption, options, indexOf, gaps = null) {
   const top = options.top === undefined ? largest(array) : options.top;
   const wide = rows[0].length > 8; // then the colours alone are seen
   const tight = !wide && rows[0].length > 5;
+  const digits = tight ? (rows[0].length > 6 && !gaps ? 2 : 3) : 4; // the focus shows all
   const readout = h("div", { class: "readout" }, "\u00a0");
   const tell = (cell) => {
     const label = `${cell.dataset.index} = ${exactText(valueOf(cell))}`;
@@ -51,7 +52,7 @@ function tableOf(array, rows, caption, options, indexOf, gaps = null) {
         "aria-selected": options.pick ? String(index === options.picked) : null,
         onmouseenter: (event) => tell(event.target),
         onfocus: (event) => tell(event.target),
-      }, wide ? "" : numberText(value, tight ? 3 : 4));
+      }, wide ? "" : numberText(value, digits));
       if (options.pick) cell.addEventListener("click", () => options.pick(index));
       return cell;
     })));
