@@ -1,7 +1,7 @@
 """Floor 5: the user's own graph, forward and backward, step by step.
 
-Users call `tg.explain`, `tg.record` and `tg.explore`. Whoever shows an explanation in another way (a
-page, a picture) begins at explanation.py: `Explanation` is data alone, made of
+Users call `tg.explain`, `tg.record` and `tg.explore`. Whoever shows an explanation in
+another way begins at explanation.py: `Explanation` is data alone, made of
 `Entry` (a node), `Message` (a gradient on its way), `Group` and `Repeat` (what may be
 folded), and `Explanation.to_json()` gives all of it as plain dicts and lists, with
 large arrays as summaries (summaries.py).

@@ -108,8 +108,11 @@ export class Graph {
 
   /** The zoom at which the whole graph is seen, as far as that can be read. */
   fit(least = 0.2) {
-    const { clientWidth } = this.place;
-    this.setZoom(Math.min(1.25, Math.max(least, (clientWidth - 2) / this.size[0])));
+    this.setZoom(Math.min(1.25, Math.max(least, this.wholeZoom())));
+  }
+
+  wholeZoom() {
+    return (this.place.clientWidth - 2) / this.size[0];
   }
 
   itemOf(id) {

@@ -99,7 +99,7 @@ function layOutBox(box, titleWidth) {
   for (const each of links) threadThrough(each, layers);
   order(layers);
   placeDown(layers);
-  placeAcross(box, layers, ins.length > 0, titleWidth);
+  placeAcross(box, layers, titleWidth);
 }
 
 /** The layer of each item: one more than that of what it comes from. What has no inputs
@@ -271,20 +271,20 @@ function spread(layer) {
   }
 }
 
-function placeAcross(box, layers, hasPorts, titleWidth) {
+function placeAcross(box, layers, titleWidth) {
   const head = box.box ? HEAD : 0;
   let x = box.box ? PAD : 0;
-  if (hasPorts) x = 0;
   layers.forEach((layer, i) => {
     const width = Math.max(0, ...layer.map((each) => each.width));
     for (const each of layer) {
-      each.x = x + (each.side ? 0 : (width - each.width) * (each.source ? 1 : 0.5));
-      each.left = x;
+      each.x = x + (width - each.width) * (each.source ? 1 : 0.5);
+      if (each.side === "in") each.x = 0;
+      each.left = each.side === "in" ? 0 : x;
       each.right = x + width;
       each.y += PAD + head;
     }
     const narrow = layer.every((each) => each.side) || (layers[i + 1] || []).every((e) => e.side);
-    x += width + (i + 1 < layers.length ? (narrow ? PAD + 10 : GAP) : 0);
+    x += width + (i + 1 < layers.length ? (narrow ? PAD : GAP) : 0);
   });
   const outs = box.out && box.out.size;
   box.width = Math.max(x + (outs || !box.box ? 0 : PAD), box.box ? titleWidth(box.box) : 0);

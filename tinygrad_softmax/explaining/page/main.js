@@ -125,6 +125,7 @@ export class Page {
     this.state.selected = this.model.boxes.has(selected)
       ? this.shownBox(selected) : this.model.shownAs(selected);
     this.drawGraph();
+    if (this.graph.wholeZoom() > 0.6) this.graph.fit();
     this.show();
     this.graph.reveal([this.state.selected]);
   }
