@@ -12,9 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import strict_cupy
 from explored import (
     MLP,
+    Y_HAT,
     Scripts,
+    Y,
     array_of,
     data_of,
     host,
@@ -252,6 +255,18 @@ def test_every_number_is_the_librarys(page):
     for name, expected in mlp.by_numpy().items():
         found = array_of(data, node_of(data, name)["gradient"])
         np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+@pytest.mark.double
+def test_a_graph_on_a_gpu_has_the_same_page(page):
+    """By the strict double of CuPy: nothing on the way takes its arrays for NumPy's."""
+    with strict_cupy.strict_cuda():
+        data = data_of(tg.explore(lecture("cuda"), page))
+    np.testing.assert_allclose(
+        array_of(data, node_of(data, "z")["gradient"]), Y_HAT - Y, atol=1e-15
+    )
+    assert data["boxes"][0]["differs"] < 1e-15
+    assert node_of(data, "w")["id"] in data["nudges"]["cells"]
 
 
 def test_numbers_have_no_more_digits_than_they_need(page):
