@@ -479,3 +479,31 @@ def test_sizes_and_statics():
     assert words.static_text(np.array([2, 0])) == "[2, 0]"
     assert words.static_text((0, np.arange(9))) == "(0, int64 (9))"
     assert words.static_text("x" * 100).endswith("...")
+
+
+def test_a_layer_with_its_activation_and_a_dropout_that_is_drawn_again(device):
+    """Ops that modules call on a GPU, here on any device."""
+    from tinygrad_softmax.backends.random import Draw
+    from tinygrad_softmax.nn.functional.dropouts import _dropout
+    from tinygrad_softmax.nn.functional.linears import linear_activation
+
+    program = """
+h = linear_activation(x, w, b, "relu")
+y = dropout(h, p=0.5, draw=draw, shape=(2, 2))
+loss = y.sum()
+"""
+    x = tg.tensor([[1.0, 2.0], [3.0, 4.0]], tg.float64, device)
+    w, b = leaf([[1.0, 0.5], [-1.0, 0.5]], device), leaf([0.5, 0.5], device)
+    names = dict(linear_activation=linear_activation, dropout=_dropout, x=x, w=w, b=b)
+    names["draw"] = Draw(3, 7)
+    text = ledger(program, "loss", options={"check": True}, **names)
+    text = " ".join(text.split())
+    assert "out = activation(input @ weight^T + bias) with input = x," in text
+    assert "activation = 'relu'" in text
+    assert "draw = number 7 of seed 3, shape = (2, 2)" in text
+    assert "to weight #1 w: d^T @ input" in text
+    assert "to bias #2 b: sum_over(d, rows)" in text
+    assert "note d = g activation'(input weight^T + bias)" in text
+    assert "to input #3 h: g / (1 - p) if kept(draw) else 0" in text
+    assert "DISAGREES" not in text.upper()
+    assert text.count("agrees") == 5

@@ -22,6 +22,7 @@ from .formula_text import Formula
 
 # What the functions in formulas mean, beyond NumPy's own names.
 TERMS = {
+    "activation": "the function that is applied to each element",
     "at": "the places that an index names",
     "added_at": "zeros with g added at the places that the index names",
     "back_through_windows": "each window's value added to the elements under it",
@@ -30,6 +31,7 @@ TERMS = {
     "cross_entropy": "-sum(target log(softmax(logits)))",
     "einsum": "the products summed over the letters that the result lacks",
     "hot": "a label as a row: 1 at the label, 0 elsewhere",
+    "kept": "whether the draw of the random numbers kept an element",
     "mean_over": "the mean over the axes that are normalised together",
     "normal": "(x - mean) / sqrt(var + eps)",
     "others": "the product of the other elements",
@@ -56,6 +58,7 @@ FORMULAS: dict[str, Formula] = {
     **of_arrays.WINDOWS,
     **of_arrays.LOSSES,
     **of_arrays.NORMALISATIONS,
+    **of_arrays.DROPOUT,
     **of_arrays.CELLS,
     **elementwise.COMPARISONS,
 }

@@ -105,6 +105,14 @@ PRODUCTS = {
         weight="g.T @ input",
         bias="g",
     ),
+    "nn.functional.linears._linear_activation": formula(
+        "activation(input @ weight.T + bias)",
+        "d = g activation'(input weight^T + bias)",
+        _MATRICES,
+        input="d @ weight",
+        weight="d.T @ input",
+        bias="sum_over(d, rows)",
+    ),
     "ops.convolution.convolution": formula(
         "sum(weight * windows(x)) + bias",
         "",
@@ -224,6 +232,15 @@ NORMALISATIONS = {
         input=_NORM_RULE,
         weight="sum_over(g * normal(input), batch_and_places)",
         bias="sum_over(g, batch_and_places)",
+    ),
+}
+
+DROPOUT = {
+    "nn.functional.dropouts._dropout": formula(
+        "input / (1 - p) if kept(draw) else 0",
+        "backward repeats the draw: what was dropped gets no gradient",
+        "Srivastava et al., Dropout, 2014",
+        input="g / (1 - p) if kept(draw) else 0",
     ),
 }
 

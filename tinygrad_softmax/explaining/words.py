@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.random import Draw
 from .summaries import host
 
 ROWS = 6  # of a matrix that is shown row by row
@@ -102,6 +103,8 @@ def static_text(value: Any) -> str:
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         text = flat(value) if host(value).size <= 8 else ""
         return text or f"{value.dtype} {shape_text(tuple(value.shape))}"
+    if isinstance(value, Draw):
+        return f"number {value.number} of seed {value.seed}"
     if isinstance(value, tuple) and any(hasattr(each, "dtype") for each in value):
         return "(" + ", ".join(map(static_text, value)) + ")"
     if isinstance(value, slice):
