@@ -218,6 +218,26 @@ _LATER: dict[str, str] = {
 }
 
 
+def _repr_html_(tensor: Tensor) -> str:
+    """What a notebook shows of a tensor: its values, and the graph it came from."""
+    from .explaining.tensor_view import tensor_html
+
+    return tensor_html(tensor)
+
+
+def _repr_mimebundle_(tensor: Tensor, include=None, exclude=None) -> dict[str, str]:
+    """The same by MIME type, with the graph as SVG."""
+    from .explaining.tensor_view import tensor_mimebundle
+
+    return tensor_mimebundle(tensor, include, exclude)
+
+
+# Floor 3 can't know floor 5, so Tensor gets these two methods here; what they import is
+# imported when a notebook asks.
+for _method in (_repr_html_, _repr_mimebundle_):
+    setattr(Tensor, _method.__name__, _method)
+
+
 if TYPE_CHECKING:
     from . import cuda, data, explaining, nn, optim, training
     from .explaining import explain, explore, record

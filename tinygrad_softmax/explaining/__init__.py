@@ -14,6 +14,11 @@ grouping.py     module calls, loops, the names of parameters
 formulas.py     the formula of each op and of its rules (tables in formulas_*.py)
 jsonable.py     an Explanation as plain data; summaries.py: arrays in few words
 
+ledger.py       an Explanation as text; notebook.py: as HTML
+drawing.py      a graph as one static SVG; drawing_layout.py, drawing_cells.py: where
+                boxes stand, and what is in them
+tensor_view.py  what a notebook shows of a tensor
+
 exploring.py    a graph as an HTML page that is stepped through in a browser
 page_data.py    what the page draws; page_arrays.py, page_formulas.py, page_turns.py:
                 parts of it; nudging.py: the root with single cells nudged

@@ -30,17 +30,8 @@ def collect(
     found = trace(
         root, gradient, cut
     )  # first: it raises what there is to complain about
-    assert root.node is not None
-    nodes = nodes_of(root.node, cut)
-    numbers = {node: number for number, node in enumerate(nodes, 1)}
-    by_order = {node.order: number for node, number in numbers.items()}
-    explanation = Explanation(title, numbers[root.node], found.seed, [])
-    for node in nodes:
-        entry = _entry(node, numbers, names, by_order, node in cut)
-        explanation.entries.append(entry)
-        explanation.recorded += entry.kind == "op" and entry.source is not None
-    explanation[explanation.root].value = root.array
-    _join(explanation)
+    explanation, numbers = _forward(root, title, names, cut)
+    explanation.seed = found.seed
     _messages(explanation, found, numbers)
     _label_ops(explanation)
     _label_leaves(explanation)
@@ -48,6 +39,36 @@ def collect(
     _when_freed(explanation)
     _notes_on_what_is_missing(explanation)
     return explanation
+
+
+def collect_forward(root: Variable, cut: frozenset[Node] = frozenset()) -> Explanation:
+    """The same without a backward pass: there are no messages and no gradients, and
+    nodes that backward has freed have no inputs."""
+    explanation, _ = _forward(root, "", {}, cut)
+    _label_ops(explanation)
+    _label_leaves(explanation)
+    for entry in explanation.entries:
+        entry.gradient_note = "not computed"
+        entry.value_note = NOT_RECORDED if entry.value is None else ""
+    return explanation
+
+
+def _forward(
+    root: Variable, title: str, names: dict[int, str], cut: frozenset[Node]
+) -> tuple[Explanation, dict[Node, int]]:
+    """The entries, joined, and the number of each node's."""
+    assert root.node is not None
+    nodes = nodes_of(root.node, cut)
+    numbers = {node: number for number, node in enumerate(nodes, 1)}
+    by_order = {node.order: number for node, number in numbers.items()}
+    explanation = Explanation(title, numbers[root.node], None, [])
+    for node in nodes:
+        entry = _entry(node, numbers, names, by_order, node in cut)
+        explanation.entries.append(entry)
+        explanation.recorded += entry.kind == "op" and entry.source is not None
+    explanation[explanation.root].value = root.array
+    _join(explanation)
+    return explanation, numbers
 
 
 def nodes_of(root: Node, cut: frozenset[Node] = frozenset()) -> list[Node]:

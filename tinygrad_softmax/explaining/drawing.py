@@ -18,6 +18,7 @@ from .outline import Item, outline
 from .words import array_lines, counted, cut
 
 MOST = 40  # boxes
+FEW = 12  # leaves, where there are more than there is room for
 LIMITS = (40, 28, 20, 14, 10, 7, 5, 3, 2, 1)  # of the outline, tried in turn
 HEIGHT = 72.0
 LETTER, SMALL = 7.6, 6.3  # the widths of a name's letters, and of the line below it
@@ -216,7 +217,7 @@ def _is_constant(each: Input) -> bool:
 def _constant(each: Input) -> Box:
     shape, dtype = shape_of(tuple(each.value.shape)), each.value.dtype.name
     box = Box("constant", each.label or each.name, f"constant \u00b7 {shape}")
-    box.value, box.receives = each.value, False
+    box.value, box.receives = each.value if each.known else None, False
     box.tip = [f"{box.name}: a constant, {dtype}"]
     return box
 
@@ -224,7 +225,7 @@ def _constant(each: Input) -> Box:
 def _shortened(boxes: list[Box], ops: int) -> list[Box]:
     """As many leaves and constants as there is room for, and one box for the others."""
     given = boxes[: len(boxes) - ops]
-    room = max(MOST - ops - 1, 0)
+    room = min(max(MOST - ops - 1, 0), FEW)
     kept, rest = given[:room], given[room:]
     if not rest:
         return boxes

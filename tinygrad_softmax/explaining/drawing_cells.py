@@ -79,7 +79,7 @@ def picture(value: Any, width: float, height: float) -> str:
 
 
 def color_of(x: float, top: float) -> str:
-    """A number's class: "p1" to "p4", "n1" to "n4", "zero", or "odd" for inf and nan."""
+    """A number's class: "p1" to "p4", "n1" to "n4", "zero"; "odd" for inf and nan."""
     if not isfinite(x):
         return "odd"
     if not x or not top:

@@ -1,4 +1,5 @@
-"""An explanation as HTML, for a notebook: the ledger with formulas as MathML.
+"""An explanation as HTML, for a notebook: a drawing of the graph (drawing.py), and the
+ledger with formulas as MathML.
 
 It is plain HTML with its own few rules of style, no script, and its size is bounded:
 what the ledger folds is folded here.
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
+from .drawing import drawing_svg
 from .explanation import Entry, Explanation, Message
 from .formula_text import as_mathml
 from .ledger import Ledger
@@ -19,7 +21,8 @@ LIMIT = 25  # ops that are shown in full
 WIDTH = 76  # characters of an array's line
 
 _STYLE = """
-.tg-explain { font: 13px/1.5 system-ui, sans-serif; max-width: 60em; }
+.tg-explain { font: 13px/1.5 system-ui, sans-serif; }
+.tg-explain > :not(.tg-wide) { max-width: 60em; }
 .tg-explain summary { cursor: pointer; }
 .tg-explain h4 { margin: 0.9em 0 0.2em; }
 .tg-explain table { border-collapse: collapse; margin: 0.2em 0 0.6em 1.2em; }
@@ -30,6 +33,8 @@ _STYLE = """
 .tg-explain .tg-box { border-left: 2px solid currentColor; padding-left: 0.8em;
   margin: 0.3em 0 0.3em 0.2em; }
 .tg-explain .tg-quiet { opacity: 0.7; }
+.tg-explain .tg-wide { overflow-x: auto; max-width: 100%; margin: 0.4em 0; }
+.tg-explain svg { max-width: none; }
 .tg-explain .tg-wrong { color: #c22; font-weight: bold; }
 """
 
@@ -39,6 +44,7 @@ def notebook_html(explanation: Explanation, limit: int = LIMIT) -> str:
     ledger = Ledger(explanation, WIDTH + 13, limit)
     page = _Page(explanation, ledger)
     page.head()
+    page.drawing()
     page.leaves()
     page.forward()
     page.backward()
@@ -64,6 +70,16 @@ class _Page:
         for style, text in ledger.lines:
             if style == "quiet":
                 self.add(f'<div class="tg-quiet">{escape(text)}</div>')
+
+    def drawing(self) -> None:
+        self.add(f'<div class="tg-wide">{drawing_svg(self.explanation)}</div>')
+        legend = (
+            "In a box: left the value, right the gradient (negative brown, positive "
+        )
+        legend += (
+            "blue, each to its own largest); dashed: not computed, or not recorded"
+        )
+        self.add(f'<div class="tg-quiet">{legend}</div>')
 
     def leaves(self) -> None:
         leaves = self.explanation.leaves
