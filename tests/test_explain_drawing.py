@@ -18,7 +18,6 @@ from explored import MLP, lecture, loop
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn
 from tinygrad_softmax.explaining import drawing as drawing_module
-from tinygrad_softmax.explaining import tensor_view
 from tinygrad_softmax.explaining.drawing import MOST, as_svg, draw, drawing_svg
 from tinygrad_softmax.explaining.drawing_cells import color_of, sampled, scalar_text
 
@@ -231,9 +230,10 @@ def test_many_leaves_become_one_box():
     assert len(more.numbers) == 2000 - shown
 
 
-@pytest.mark.parametrize(
-    "text", ["</svg><script>alert(1)</script>", '"&<>\x00\x08', "\ud800", "]]>", "z\u0308\ufffe"]
-)  # fmt: skip
+EVIL = ["</svg><script>alert(1)</script>", '"&<>\x00\x08', "\ud800", "]]>"]
+
+
+@pytest.mark.parametrize("text", [*EVIL, "z\u0308\ufffe"])
 def test_names_are_escaped(text):
     explanation = by_hand()
     for entry in explanation.entries:
@@ -404,7 +404,35 @@ def test_a_mime_bundle_has_what_is_asked_for(device):
     assert set(only) == {"text/plain"}
     rest = loss._repr_mimebundle_(exclude={"image/svg+xml"})
     assert set(rest) == {"text/plain", "text/html"}
-    assert nn.Parameter is None or "<table" in nn.Linear(2, 1).weight._repr_html_()
+    assert "<table" in nn.Linear(2, 1).weight._repr_html_()
+
+
+@pytest.mark.double
+def test_a_tensor_on_a_gpu_is_fetched_once_and_its_graph_not_at_all():
+    with strict_cupy.strict_cuda() as cuda:
+        w = leaf([[2.0, 3.0], [4.0, 5.0]], "cuda")
+        x = tg.tensor([[1.0, 0.5], [2.0, 0.0]], tg.float64, "cuda")
+        with tg.record():
+            loss = tg.exp(w * x).sum()
+        with cuda.counting() as printing:
+            repr(loss)
+        with cuda.counting() as shown:
+            html = loss._repr_html_()
+        assert len(printing.downloads) == len(shown.downloads) == 1
+        assert len(shown.waits) == len(printing.waits)
+        assert not shown.uploads
+        assert not shown.launches
+    assert ">exp</text>" in html
+    assert ">constant \u00b7 2\u00d72</text>" in html
+    assert "no value was fetched from cuda:0" in html
+    assert html.count('class="hollow"') == 5
+
+
+@pytest.mark.double
+def test_an_explanation_on_a_gpu_is_drawn_as_on_the_cpu():
+    on_the_cpu = drawing_svg(MLP().explanation)
+    with strict_cupy.strict_cuda():
+        assert drawing_svg(MLP("cuda").explanation) == on_the_cpu
 
 
 def test_nothing_is_imported_before_a_notebook_asks():

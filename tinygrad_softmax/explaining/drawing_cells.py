@@ -12,6 +12,7 @@ from .words import number
 
 ROWS, COLUMNS = 4, 10  # of cells; a larger array is sampled
 CELL = 9.0
+AT_ONCE = 4096  # elements, up to which an array is fetched whole
 
 
 def sampled(value: Any, rows: int = ROWS, columns: int = COLUMNS) -> np.ndarray:
@@ -21,6 +22,8 @@ def sampled(value: Any, rows: int = ROWS, columns: int = COLUMNS) -> np.ndarray:
         return host(value).reshape(1, 1)
     if 0 in value.shape:
         return np.zeros((0, 0))
+    if value.size <= AT_ONCE:
+        value = host(value)
     lead, last = value.shape[:-1], value.shape[-1]
     count = int(np.prod(lead, dtype=np.int64)) if lead else 1
     across = _places(last, columns)

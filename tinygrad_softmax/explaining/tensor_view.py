@@ -3,8 +3,8 @@
 `tinygrad_softmax/__init__.py` makes these two functions the methods by which notebooks
 ask (`_repr_html_`, `_repr_mimebundle_`), so this room is imported when one does.
 
-No gradient rule runs, and of a tensor on a GPU nothing but its own array is fetched, as
-for printing it.
+No gradient rule runs, and of a tensor on a GPU nothing but its own array is fetched,
+once, as for printing it.
 """
 
 from __future__ import annotations
