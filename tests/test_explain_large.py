@@ -11,6 +11,7 @@ import pytest
 
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn
+from tinygrad_softmax.explaining.drawing import drawing_svg
 from tinygrad_softmax.explaining.grouping import find_repeats
 from tinygrad_softmax.explaining.notebook import notebook_html
 from tinygrad_softmax.explaining.outline import outline
@@ -231,5 +232,7 @@ def test_wide_arrays_are_summarised(device):
     explanation = tg.explain(lambda x: (x * x).sum(), x)
     assert "0 to 1, mean 0.5" in explanation.text(80)
     assert len(explanation.text(80)) < 2500
-    assert len(explanation._repr_html_()) < 6000
+    drawing = drawing_svg(explanation)
+    assert len(explanation._repr_html_()) < 6000 + len(drawing)
+    assert len(drawing) < 5000
     assert len(str(explanation.to_json())) < 20_000

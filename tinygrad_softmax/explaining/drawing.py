@@ -95,8 +95,8 @@ class Drawing:
 
 
 def drawing_svg(explanation: Explanation, gradients: bool = True) -> str:
-    """The drawing of an explanation as an `<svg>` element, which is a file of its own,
-    too. gradients: False where none were asked for, and then none are drawn."""
+    """The drawing of an explanation as an `<svg>` element in HTML. gradients: False
+    where none were asked for, and then none are drawn."""
     return as_svg(draw(explanation, gradients))
 
 
@@ -149,11 +149,12 @@ def _box_of(explanation: Explanation, item: Item) -> Box:
 
 
 def _entry(entry: Entry) -> Box:
+    name, node = entry.label or entry.op, entry.node
     what = "" if entry.kind == "op" and not entry.label else entry.op
-    if entry.kind == "leaf" and entry.node is not None and entry.node.plan is not None:
-        what = "earlier"  # the graph goes on to the left of it
+    if entry.kind == "leaf" and node is not None and node.plan is not None:
+        # The graph goes on to the left of it.
+        name, what = entry.label or node.name, "earlier"
     about = [what, shape_of(entry.shape)]
-    name = entry.label or (entry.node.name if what == "earlier" else entry.op)
     box = Box(entry.kind, name, " \u00b7 ".join(filter(None, about)))
     box.value, box.gradient, box.numbers = entry.value, entry.gradient, [entry.number]
     box.users = entry.users
@@ -256,12 +257,17 @@ def _edges(
 # -- SVG -------------------------------------------------------------------------------
 
 
+def as_file(svg: str) -> str:
+    """An `<svg>` element as a file of its own, which must name its language."""
+    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+
+
 def as_svg(drawing: Drawing) -> str:
     """The drawing as an `<svg>` element with its own style."""
     width, height = (n + 2 * MARGIN for n in (drawing.width, drawing.height))
     shown = escape(_plain(drawing.title))
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="tg-drawing" role="img" '
+        f'<svg class="tg-drawing" role="img" '
         f'aria-label="{shown}" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="{-MARGIN:g} {-MARGIN:g} {width:.0f} {height:.0f}">',
         f"<title>{shown}</title><style>{STYLE}</style>",

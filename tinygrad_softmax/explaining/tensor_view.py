@@ -17,7 +17,7 @@ from ..autograd.graph import Node
 from ..backends import backend_of
 from ..tensor import Tensor
 from .collecting import collect_forward
-from .drawing import drawing_svg, shape_of
+from .drawing import as_file, drawing_svg, shape_of
 from .explanation import Explanation
 from .grouping import group
 from .summaries import CORNER, host
@@ -53,7 +53,7 @@ def tensor_mimebundle(
     svg = tensor_svg(tensor)
     found = {"text/plain": repr(tensor), "text/html": _html(tensor, svg)}
     if svg:
-        found["image/svg+xml"] = svg
+        found["image/svg+xml"] = as_file(svg)
     wanted = set(found if include is None else include) - set(exclude or ())
     return {kind: text for kind, text in found.items() if kind in wanted}
 
