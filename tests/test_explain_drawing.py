@@ -18,8 +18,14 @@ from explored import MLP, lecture, loop
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn
 from tinygrad_softmax.explaining import drawing as drawing_module
+from tinygrad_softmax.explaining.collecting import collect_forward
 from tinygrad_softmax.explaining.drawing import MOST, as_file, as_svg, draw, drawing_svg
-from tinygrad_softmax.explaining.drawing_cells import color_of, sampled, scalar_text
+from tinygrad_softmax.explaining.drawing_cells import (
+    color_of,
+    picture,
+    sampled,
+    scalar_text,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -143,6 +149,16 @@ def test_every_edge_of_a_small_graph_is_drawn():
     assert names[drawing.root] == "loss"
 
 
+def test_leaves_stand_beside_what_uses_them_first():
+    drawing = draw(MLP().explanation)
+    layers = {
+        b.name: s.layer for b, s in zip(drawing.boxes, drawing.spots, strict=True)
+    }
+    assert layers["0.weight"] == layers["linear"] - 1 == 0
+    assert layers["2.weight"] == layers["logits"] - 1 == 2
+    assert layers["target"] == layers["loss"] - 1 == 3
+
+
 def test_overlaps_are_seen():
     drawing = draw(by_hand())
     one, two = drawing.spots[:2]
@@ -183,6 +199,13 @@ def test_leaves_constants_and_folded_modules(device):
         large.ops
     )
     assert "folded" in drawing_svg(large).partition("</title>")[0]
+
+
+def test_numbers_are_no_boxes(device):
+    w = leaf([1.0, 2.0], device)
+    three = tg.tensor(3.0, tg.float64, device)
+    explanation = tg.explain(lambda w: (w * three * 2.0).sum(), w)
+    assert [box.kind for box in draw(explanation).boxes] == ["leaf", "op", "op", "op"]
 
 
 def test_equal_names_are_boxes_of_their_own():
@@ -301,6 +324,22 @@ def test_samples_of_nothing_and_of_one():
     assert scalar_text(np.array([1.0, 2.0]), 6) == ""
 
 
+@pytest.mark.parametrize("shape", [(4,), (3, 5), (2, 2, 10)])
+def test_a_picture_has_each_element_once_in_its_color(shape):
+    values = np.random.default_rng(3).integers(-2, 3, shape).astype(np.float64)
+    found: dict[tuple[int, int], list[str]] = {}
+    for color, path in re.findall(
+        r'class="(\w+)" d="(M[^"]+)"', picture(values, 90, 36)
+    ):
+        for x, y, width in re.findall(r"M([\d.]+),([\d.]+)h([\d.]+)v9h", path):
+            for i in range(int(float(width) / 9)):
+                place = int(float(y) / 9), int(float(x) / 9) + i
+                found.setdefault(place, []).append(color)
+    rows = values.reshape(-1, shape[-1])
+    top = np.abs(values).max()
+    assert found == {(i, j): [color_of(x, top)] for (i, j), x in np.ndenumerate(rows)}
+
+
 def test_colors():
     numbers = [4.0, 1.0, 0.1, 0.0, -4.0, -0.1, np.nan, np.inf]
     found = [color_of(x, 4.0) for x in numbers]
@@ -359,6 +398,8 @@ def test_a_computed_tensor_shows_its_graph_without_a_gradient(device):
     assert "gradient: not computed" in html
     assert not calls
     assert w.grad is None
+    notes = {entry.gradient_note for entry in collect_forward(loss).entries}
+    assert notes == {"not computed"}
     loss.backward()  # the graph is still there
     np.testing.assert_array_equal(w.grad.numpy(), [4.0, 6.0])
 
