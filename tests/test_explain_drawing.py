@@ -26,6 +26,7 @@ from tinygrad_softmax.explaining.drawing_cells import (
     sampled,
     scalar_text,
 )
+from tinygrad_softmax.explaining.drawing_layout import Spot, lay_out
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,8 +60,11 @@ class Deep(nn.Module):
     """Modules in modules, with a connection past each of them."""
 
     def __init__(self):
-        pair = [nn.Sequential(nn.Linear(3, 3), nn.Tanh()) for _ in range(30)]
-        self.blocks = nn.ModuleList(pair)
+        blocks = [
+            nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Dropout(0.5))
+            for _ in range(30)
+        ]
+        self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x):
         for block in self.blocks:
@@ -159,6 +163,14 @@ def test_leaves_stand_beside_what_uses_them_first():
     assert layers["target"] == layers["loss"] - 1 == 3
 
 
+def test_edges_that_need_not_cross_do_not():
+    spots = [Spot(100.0, 70.0) for _ in range(10)]
+    *_, links = lay_out(spots, [(i, 9 - i) for i in range(5)])
+    pieces = [piece for each in links for piece in each.pieces]
+    assert len(pieces) == 5
+    assert all(abs(start[1] - end[1]) < 1e-6 for start, end in pieces)
+
+
 def test_overlaps_are_seen():
     drawing = draw(by_hand())
     one, two = drawing.spots[:2]
@@ -198,6 +210,11 @@ def test_leaves_constants_and_folded_modules(device):
     assert sum(len(b.numbers) for b in boxes if b.kind in ("op", "folded")) == len(
         large.ops
     )
+    # What goes into folded ops alone is folded with them.
+    ops = {n for box in boxes if box.kind == "op" for n in box.numbers}
+    users = [box.users for box in boxes if box.kind in ("leaf", "constant")]
+    assert users
+    assert all(ops.intersection(each) for each in users)
     assert "folded" in drawing_svg(large).partition("</title>")[0]
 
 
