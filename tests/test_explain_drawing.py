@@ -171,6 +171,14 @@ def test_edges_that_need_not_cross_do_not():
     assert all(abs(start[1] - end[1]) < 1e-6 for start, end in pieces)
 
 
+def test_leaves_give_way_so_that_a_chain_of_ops_is_level():
+    drawing = draw(MLP().explanation)
+    pairs = zip(drawing.boxes, drawing.spots, strict=True)
+    middles = [spot.middle for box, spot in pairs if box.kind == "op"]
+    assert len(middles) == 4
+    assert max(middles) - min(middles) < 15
+
+
 def test_overlaps_are_seen():
     drawing = draw(by_hand())
     one, two = drawing.spots[:2]
@@ -508,3 +516,13 @@ print("tinygrad_softmax.explaining" in sys.modules)
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True,
                          text=True, check=True)  # fmt: skip
     assert run.stdout.split() == ["False", "True"]
+
+
+def test_ops_stay_where_it_is_leaves_that_are_too_many():
+    with tg.record():
+        h = tg.concatenate([leaf([1.0], "cpu") for _ in range(60)])
+        for op in (tg.sin, tg.exp, tg.tanh, tg.square, tg.sqrt):
+            h = op(h)
+        loss = h.sum()
+    names = [box.name for box in draw(tg.explain(loss)).boxes if box.kind == "op"]
+    assert len(names) == 7

@@ -18,7 +18,7 @@ from .outline import Item, outline
 from .words import array_lines, counted, cut
 
 MOST = 40  # boxes
-FEW = 12  # leaves, where there are more than there is room for
+FEW = 12  # ops and leaves, where there are more than there is room for
 LIMITS = (40, 28, 20, 14, 10, 7, 5, 3, 2, 1)  # of the outline, tried in turn
 HEIGHT = 72.0
 LETTER, SMALL = 7.6, 6.3  # the widths of a name's letters, and of the line below it
@@ -107,9 +107,9 @@ def draw(explanation: Explanation, gradients: bool = True) -> Drawing:
         items = outline(explanation, limit)
         ops = [_box_of(explanation, item) for item in items]
         boxes = [*_givens(explanation, items), *ops]
-        if len(boxes) <= MOST:
+        if len(boxes) <= MOST or len(items) <= FEW:
             break
-    else:
+    if len(boxes) > MOST:
         boxes = _shortened(boxes, len(items))
     edges, root = _edges(explanation, boxes)
     spots = [_spot(box) for box in boxes]
@@ -228,8 +228,6 @@ def _shortened(boxes: list[Box], ops: int) -> list[Box]:
     given = boxes[: len(boxes) - ops]
     room = min(max(MOST - ops - 1, 0), FEW)
     kept, rest = given[:room], given[room:]
-    if not rest:
-        return boxes
     more = Box("more", f"{len(rest):,} more", "leaves and constants", receives=False)
     more.numbers = [number for box in rest for number in box.numbers]
     more.users = sorted({user for box in rest for user in box.users})

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 GAP = 44.0  # between layers
 SPACE = 14.0  # between the boxes of a layer
 SWEEPS = 12
+FIRM = 50.0  # how much more an op's place counts than a leaf's
 
 Point = tuple[float, float]
 
@@ -176,6 +177,8 @@ def _place_down(layers: list[list[Spot]]) -> None:
             for spot in layer:
                 near = spot.before if forward else spot.after
                 near = near or [*spot.before, *spot.after]
+                # Leaves move to the ops, so that a chain of ops stays level.
+                near = [each for each in near if not each.source] or near
                 wishes = [each.middle - spot.height / 2 for each in near]
                 spot.wish = sum(wishes) / len(wishes) if wishes else spot.y
             _spread(layer)
@@ -187,19 +190,21 @@ def _place_down(layers: list[list[Spot]]) -> None:
 
 def _spread(layer: list[Spot]) -> None:
     """The heights nearest to what spots wish for, in order and without overlap, by
-    pooling neighbours that would overlap."""
-    blocks: list[tuple[list[tuple[Spot, float]], float]] = []
+    pooling neighbours that would overlap. Leaves give way to ops."""
+    blocks: list[tuple[list[tuple[Spot, float]], float, float]] = []
     offset = 0.0
     for spot in layer:
-        members, total = [(spot, offset)], spot.wish - offset
+        weight = 1.0 if spot.source else FIRM
+        members, total = [(spot, offset)], weight * (spot.wish - offset)
         offset += spot.height + SPACE
-        while blocks and blocks[-1][1] / len(blocks[-1][0]) > total / len(members):
-            earlier, sum_of_them = blocks.pop()
-            members, total = [*earlier, *members], sum_of_them + total
-        blocks.append((members, total))
-    for members, total in blocks:
+        while blocks and blocks[-1][1] / blocks[-1][2] > total / weight:
+            earlier, their_total, their_weight = blocks.pop()
+            members = [*earlier, *members]
+            total, weight = total + their_total, weight + their_weight
+        blocks.append((members, total, weight))
+    for members, total, weight in blocks:
         for spot, shift in members:
-            spot.y = total / len(members) + shift
+            spot.y = total / weight + shift
 
 
 def _place_across(layers: list[list[Spot]]) -> float:
