@@ -42,8 +42,8 @@ class CudaDropout(CudaKernels):
         """x times a mask of `shape` and 1 / (1 - p)."""
         if self.kernels is None or not takes(x):
             return super().dropout(x, p, draw, shape)
-        x = self.xp.ascontiguousarray(x)
         out = self.xp.empty(x.shape, x.dtype)
+        x = self.xp.ascontiguousarray(x)  # () becomes (1,)
         launch = geometry.elements(x.size, x.itemsize, 1)
         each = x.size // prod(shape)
         name = "dropout" if each == 1 else "dropout_channels"
