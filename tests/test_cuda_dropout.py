@@ -316,6 +316,30 @@ def test_a_draw_from_before_a_capture_stays_what_it_was(backend, recorded):
     np.testing.assert_allclose(grad.numpy(), mask, 1e-12)
 
 
+@pytest.mark.double
+def test_a_replay_on_devices_that_are_not_current(backend, recorded):
+    """Each finds the draws in its own memory."""
+    devices, own = ("cuda:1", "cuda:0"), Generator(3)
+
+    def work():
+        ones = (tg.ones(500, device=each) for each in devices)
+        return [functional.dropout(each, 0.5, generator=own) for each in ones]
+
+    draws = CapturedDraws(backend)
+    with draws.capturing():
+        results = work()
+    launches = list(zip(devices, recorded, strict=True))
+    for number in (0, 2):
+        draws.advance()
+        for device, launch in launches:
+            with backend.on(device):
+                launch()
+        assert own.state == (3, number + 2)
+        own.count = number
+        for got, want in zip(results, work(), strict=True):
+            np.testing.assert_array_equal(got.numpy(), want.numpy())
+
+
 def test_a_capture_ends_with_its_block(backend):
     draws, generator = CapturedDraws(backend), Generator(1)
 
