@@ -97,6 +97,7 @@ def test_the_limit_of_a_probability():
     assert [limit(p) for p in (0.0, 0.5, 1.0)] == [0, 2**31, 2**32]
     assert limit(1e-12) == 0
     assert limit(1.0 - 1e-12) == 2**32
+    assert limit(np.float16(0.25)) == 2**30
 
 
 # -- what they drop --------------------------------------------------------------------

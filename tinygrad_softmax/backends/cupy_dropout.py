@@ -59,7 +59,7 @@ def limit(p: float) -> int:
     >>> limit(0.5) == 2**31, limit(0.1) / 2**32
     (True, 0.10000000009313226)
     """
-    return round(p * 2.0**32)
+    return round(float(p) * 2.0**32)
 
 
 def placed(draw: Any) -> tuple[int, int, Any]:
