@@ -317,6 +317,19 @@ def test_a_draw_from_before_a_capture_stays_what_it_was(backend, recorded):
     np.testing.assert_allclose(grad.numpy(), mask, 1e-12)
 
 
+def test_a_checkpoint_from_before_a_capture_stays_what_it_was(backend):
+    """Its draws are repeated in the backward, which is captured."""
+    x, own = tensor((500,), requires_grad=True), Generator(9)
+    out = tg.checkpoint(lambda x: functional.dropout(x, 0.3, generator=own), x)
+    mask = out.detach().numpy() / x.detach().numpy()
+    own.draw()
+    draws, states = CapturedDraws(backend), (default_generator.state, own.state)
+    with draws.capturing():
+        grad = tg.grad(out.sum(), x)
+    np.testing.assert_allclose(grad.numpy(), mask, 1e-12)
+    assert (default_generator.state, own.state) == states
+
+
 @pytest.mark.double
 def test_a_replay_on_devices_that_are_not_current(backend, recorded):
     """Each finds the draws in its own memory."""

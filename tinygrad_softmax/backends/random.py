@@ -107,6 +107,10 @@ def noting_draws() -> Iterator[States]:
 def repeating_draws(states: States) -> Iterator[None]:
     """Inside, generators go on from these states; afterwards, from where they were."""
     now = {generator: generator.state for generator in states}
+    captured = _captured.get()
+    if captured is not None:
+        for generator in states:
+            captured.note(generator)
     token = _noted.set(None)  # draws that are repeated are noted already
     _set(states)
     try:
