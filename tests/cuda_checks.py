@@ -12,7 +12,7 @@ were given (rounded to the dtype before).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -26,6 +26,7 @@ from tinygrad_softmax.backends import resolve_device
 from tinygrad_softmax.backends.base import Backend
 from tinygrad_softmax.backends.cuda import kernels
 
+Case = Callable[[Any], None]  # takes the backend; raises if a result is wrong
 DTYPES = kernels.FLOATS
 REFERENCE = Backend()
 

@@ -1,5 +1,5 @@
 """Shapes that are awkward for the kernels of activations, casts and dropout, and faults
-to plant in them, as in cuda_cases.py and cuda_faults.py.
+to plant in them, as in cuda_cases.py.
 """
 
 from __future__ import annotations

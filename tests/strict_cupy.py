@@ -582,10 +582,11 @@ def _array(obj: Any, dtype: Any = None, copy: Any = True, order: str = "K") -> n
 
 
 def _ascontiguousarray(a: ndarray, dtype: Any = None) -> ndarray:
-    """The array itself, if it is; else a copy on the current device."""
+    """The array itself, if it is; else a copy on the current device. Of one without
+    axes a view with one."""
     a = _asarray(a, dtype)
     if a.flags.c_contiguous:
-        return a
+        return a if a.ndim else a.reshape(1)
     _check_devices([a])
     return _new(np.ascontiguousarray(a.host))
 

@@ -97,6 +97,7 @@ def test_the_limit_of_a_probability():
     assert [limit(p) for p in (0.0, 0.5, 1.0)] == [0, 2**31, 2**32]
     assert limit(1e-12) == 0
     assert limit(1.0 - 1e-12) == 2**32
+    assert limit(np.float16(0.25)) == 2**30
 
 
 # -- what they drop --------------------------------------------------------------------
@@ -314,6 +315,43 @@ def test_a_draw_from_before_a_capture_stays_what_it_was(backend, recorded):
         functional.dropout(x, 0.3, generator=other)  # now it draws there too
         grad = tg.grad(out.sum(), x)
     np.testing.assert_allclose(grad.numpy(), mask, 1e-12)
+
+
+def test_a_checkpoint_from_before_a_capture_stays_what_it_was(backend):
+    """Its draws are repeated in the backward, which is captured."""
+    x, own = tensor((500,), requires_grad=True), Generator(9)
+    out = tg.checkpoint(lambda x: functional.dropout(x, 0.3, generator=own), x)
+    mask = out.detach().numpy() / x.detach().numpy()
+    own.draw()
+    draws, states = CapturedDraws(backend), (default_generator.state, own.state)
+    with draws.capturing():
+        grad = tg.grad(out.sum(), x)
+    np.testing.assert_allclose(grad.numpy(), mask, 1e-12)
+    assert (default_generator.state, own.state) == states
+
+
+@pytest.mark.double
+def test_a_replay_on_devices_that_are_not_current(backend, recorded):
+    """Each finds the draws in its own memory."""
+    devices, own = ("cuda:1", "cuda:0"), Generator(3)
+
+    def work():
+        ones = (tg.ones(500, device=each) for each in devices)
+        return [functional.dropout(each, 0.5, generator=own) for each in ones]
+
+    draws = CapturedDraws(backend)
+    with draws.capturing():
+        results = work()
+    launches = list(zip(devices, recorded, strict=True))
+    for number in (0, 2):
+        draws.advance()
+        for device, launch in launches:
+            with backend.on(device):
+                launch()
+        assert own.state == (3, number + 2)
+        own.count = number
+        for got, want in zip(results, work(), strict=True):
+            np.testing.assert_array_equal(got.numpy(), want.numpy())
 
 
 def test_a_capture_ends_with_its_block(backend):

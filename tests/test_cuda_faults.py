@@ -5,7 +5,7 @@ from __future__ import annotations
 import cuda_checks as checks
 import cuda_shim
 import pytest
-from cuda_faults import FAULTS, Fault
+from cuda_cases import FAULTS, Fault
 
 from tinygrad_softmax.backends.cuda import kernels
 

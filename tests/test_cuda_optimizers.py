@@ -4,6 +4,8 @@ not a GPU's numbers; or on a GPU with `--device cuda`.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cuda_checks as checks
 import cuda_shim
 import numpy as np
@@ -17,6 +19,7 @@ from optim_tools import CASES, SHAPES, give, make, make_parameters, train, value
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn, optim
 from tinygrad_softmax.backends import cupy_optimizers
+from tinygrad_softmax.backends.updates import SGDRule
 
 SIZES = st.sampled_from([1, 2, 3, 4, 7, 8, 9, 40, 100, 4095, 4096, 4097, 8200, 0])
 SHIFTS = st.sampled_from([0, 0, 0, 1, 2])
@@ -88,6 +91,43 @@ def test_what_is_not_finite_comes_out_as_of_the_plain_code(backend, kind, name, 
         REFERENCE.update_at_once(rule, flat, arrays, [0], [grad])
     for each in names:
         np.testing.assert_allclose(there[each].get(), arrays[each], rtol=1e-14)
+
+
+def test_a_rule_that_has_no_kernel(backend):
+    """An optimizer's own, or one that changes what a rule of ours does."""
+
+    class Sign(NamedTuple):
+        lr: float
+
+        def states(self):
+            return "seen", None, None
+
+        def apply(self, xp, p, grad, state, scratch):
+            state["seen"] += 1
+            p -= self.lr * xp.sign(grad)
+
+    class Halved(SGDRule):
+        def apply(self, xp, p, grad, state, scratch):
+            super().apply(xp, p, 0.5 * grad, state, scratch)
+
+    class SignDescent(optim.Optimizer):
+        state_arrays = {"seen": None}  # noqa: RUF012
+
+        def rule(self, group, state):
+            return Sign(group["lr"])
+
+    class HalfDescent(optim.SGD):
+        def rule(self, group, state):
+            return Halved(*super().rule(group, state))
+
+    for kind in (lambda p: SignDescent(p, {"lr": 0.5}), HalfDescent):
+        found = []
+        for device in ("cpu", "cuda"):
+            parameters = make_parameters(SHAPES, device)
+            train(parameters, kind(parameters), 3)
+            found.append(values(parameters))
+        for one, other in zip(*found, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-14)
 
 
 # -- gradients that are not as a kernel takes them -------------------------------------

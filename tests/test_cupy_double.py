@@ -158,6 +158,13 @@ def test_memory_is_not_cleared_and_views_share_it(xp):
     assert x.get().tolist() == [[0.0, 1.0], [1.0, 1.0]]
 
 
+def test_a_contiguous_array_has_an_axis(xp):
+    assert xp.ascontiguousarray(xp.ones(())).shape == (1,)
+    x = xp.ones((2, 3))
+    assert xp.ascontiguousarray(x) is x
+    assert xp.ascontiguousarray(x.T).shape == (3, 2)
+
+
 def test_devices_of_the_double(xp):
     with xp.cuda.Device(1):
         there = xp.ones(3)

@@ -54,6 +54,12 @@ def test_the_norm_is_that_of_one_long_vector(order, norm, dtype, device):
     np.testing.assert_array_equal(grads_of(parameters)[0], [[3, -4]])  # unclipped
 
 
+def test_order_0_of_one_gradient_is_1_unless_it_is_0(device):
+    for grad, norm in (([3.0, -4.0, 0.0], 1.0), ([0.0, 0.0], 0.0)):
+        parameters = parameters_with([np.array(grad)], device)
+        assert clip_grad_norm_(parameters, 1e9, 0).item() == norm
+
+
 def test_gradients_are_scaled_in_place(device):
     parameters = parameters_with(GRADS, device)
     arrays = [p.grad.array for p in parameters if p.grad is not None]

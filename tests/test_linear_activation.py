@@ -114,7 +114,7 @@ def test_only_what_requires_grad_gets_one(name, device):
 
 
 def test_a_layer_that_is_not_plainly_linear_is_called():
-    """A subclass, another module, or one without a bias."""
+    """A subclass, one whose `forward` was replaced, or one without a bias."""
 
     class Doubled(nn.Linear):
         def forward(self, input):
@@ -133,6 +133,11 @@ def test_a_layer_that_is_not_plainly_linear_is_called():
     np.testing.assert_allclose(
         out.detach().numpy(), layer.linear2(hidden).detach().numpy(), 1e-14
     )
+    layer.linear1 = plain
+    forward = plain.forward
+    plain.forward = lambda input: 2.0 * forward(input)
+    again = layer._feed_forward(x)
+    np.testing.assert_array_equal(again.detach().numpy(), out.detach().numpy())
     layer.linear1 = nn.Linear(8, 24, bias=False, dtype=tg.float64)
     assert layer._feed_forward(x).shape == (2, 3, 8)
 

@@ -300,6 +300,26 @@ def test_a_subclass_with_an_update_of_its_own_makes_no_promise(kind, monkeypatch
     assert seen == {threading.get_ident()}
 
 
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW"])
+def test_a_subclass_with_a_rule_of_its_own_makes_no_promise(kind, device):
+    """The rule of another class may add a penalty to the gradient."""
+    parent = getattr(optim, kind)
+
+    class Penalized(parent):
+        def rule(self, group, state):
+            return super().rule(group, state)._replace(weight_decay=0.5, shrink=1.0)
+
+    class Restrained(Penalized):
+        pass
+
+    for subclass in (Penalized, Restrained):
+        (p,) = parameters = make_parameters([(40,)], device)
+        backward(parameters)
+        gradient = p.grad.numpy().copy()
+        subclass(parameters, lr=0.1).step()
+        np.testing.assert_array_equal(p.grad.numpy(), gradient)
+
+
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_threads_that_share_the_blocks_change_no_digit(kind, name, monkeypatch):
     monkeypatch.setattr(numpy_backend, "THREADED_BYTES", 0)

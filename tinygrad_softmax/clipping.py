@@ -67,7 +67,7 @@ def clip_grad_norm_(
             to_device(norm, device) for group in groups for norm in _norms(group, order)
         ]
         total = norms[0]
-        if len(norms) > 1:
+        if len(norms) > 1 or order == 0.0:
             with there(home):
                 total = _norms([backend_of(home).xp.stack(norms)], order)[0]
     norm = Tensor(total)

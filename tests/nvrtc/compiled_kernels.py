@@ -76,7 +76,8 @@ def test_machine_code(source, dtype, macros, architecture):
         most = min(255, 65536 // bound(code, bounds[name]))
         assert machine.registers <= most, name
         system = 1024 if architecture >= 90 else 0  # bytes that CUDA adds of its own
-        assert machine.shared <= geometry.STATIC + system, name
+        if code.count("DYNAMIC_SHARED(") > 1:  # (it is defined once)
+            assert machine.shared <= geometry.STATIC + system, name
         wide = bool(macros.get("WIDE"))
         for kernels_of, access in (
             (source.wide_loads, r"\bLDG\.E\.128"),

@@ -146,9 +146,9 @@ class CudaActivations(CudaKernels):
 
     def _activated(self, name: str, *inputs: Array) -> Array:
         """The result of a kernel of activations.cu."""
-        inputs = tuple(map(self.xp.ascontiguousarray, inputs))
         x = inputs[0]
         out = self.xp.empty(x.shape, x.dtype)
+        inputs = tuple(map(self.xp.ascontiguousarray, inputs))  # () becomes (1,)
         launch = geometry.elements(x.size, x.itemsize, len(inputs))
         kernel = self._activation_kernel("activations.cu", name, x.dtype, True)
         kernel(launch.grid, launch.block, (*inputs, out, x.size))

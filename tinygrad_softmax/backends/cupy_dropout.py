@@ -42,8 +42,8 @@ class CudaDropout(CudaKernels):
         """x times a mask of `shape` and 1 / (1 - p)."""
         if self.kernels is None or not takes(x):
             return super().dropout(x, p, draw, shape)
-        x = self.xp.ascontiguousarray(x)
         out = self.xp.empty(x.shape, x.dtype)
+        x = self.xp.ascontiguousarray(x)  # () becomes (1,)
         launch = geometry.elements(x.size, x.itemsize, 1)
         each = x.size // prod(shape)
         name = "dropout" if each == 1 else "dropout_channels"
@@ -59,7 +59,7 @@ def limit(p: float) -> int:
     >>> limit(0.5) == 2**31, limit(0.1) / 2**32
     (True, 0.10000000009313226)
     """
-    return round(p * 2.0**32)
+    return round(float(p) * 2.0**32)
 
 
 def placed(draw: Any) -> tuple[int, int, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -20,10 +20,9 @@ from .cuda.geometry import MOST_ARRAYS
 from .cuda.kernels import TYPES, takes
 from .cupy_kernels import CudaKernels
 from .dtypes import float64, working_dtype
+from .updates import Rule
 
-if TYPE_CHECKING:
-    from .updates import Rule
-
+RULES = get_args(Rule)  # those that optimizers.cu has
 MOST_PARTS = 1024  # blocks of a norm: few partial results, the same ones on any device
 BLOCK = (geometry.CHUNK_THREADS,)
 
@@ -58,9 +57,9 @@ class CudaOptimizers(CudaKernels):
         """One step of `rule` for the parts of `values` that begin at `places`.
 
         A gradient with gaps, or one made of the parameters' own memory, is copied
-        first. One of another dtype has no kernel.
+        first. One of another dtype has no kernel, nor has a rule from elsewhere.
         """
-        if self.kernels is None or not takes(values):
+        if self.kernels is None or type(rule) not in RULES or not takes(values):
             super().update_at_once(rule, values, state, places, grads)
             return
         ours: list[tuple[int, Array]] = []

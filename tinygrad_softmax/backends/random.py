@@ -107,6 +107,10 @@ def noting_draws() -> Iterator[States]:
 def repeating_draws(states: States) -> Iterator[None]:
     """Inside, generators go on from these states; afterwards, from where they were."""
     now = {generator: generator.state for generator in states}
+    captured = _captured.get()
+    if captured is not None:
+        for generator in states:
+            captured.note(generator)
     token = _noted.set(None)  # draws that are repeated are noted already
     _set(states)
     try:
@@ -145,7 +149,8 @@ class CapturedDraws:
         self.backend = backend
         self._starts: dict[Generator, tuple[int, int]] = {}  # states before the capture
         self._counts: dict[Generator, int] = {}  # draws of one replay
-        self._states: dict[Generator, Any] = {}  # (seed, count), on the device
+        # (seed, count) in the memory of each device that draws
+        self._states: dict[tuple[Generator, str], Any] = {}
 
     @contextmanager
     def capturing(self) -> Iterator[None]:
@@ -161,25 +166,27 @@ class CapturedDraws:
 
     def note(self, generator: Generator) -> None:
         """A generator is about to be drawn from."""
-        if generator not in self._starts:
-            self._starts[generator] = generator.state
-            self._states[generator] = self.backend.xp.empty(2, "int64")
+        self._starts.setdefault(generator, generator.state)
 
     def place(self, draw: Draw) -> tuple[Any, int] | None:
-        """Where the device finds seed and count, and what is added to the count.
+        """Where the current device finds seed and count, and what to add to the count.
 
         None for a draw from before the capture: it stays what it was.
         """
         start = self._starts.get(draw.generator)
         if start is None or draw.number <= start[1]:
             return None
-        return self._states[draw.generator], draw.number - start[1]
+        key = draw.generator, self.backend.device_name()
+        if key not in self._states:
+            self._states[key] = self.backend.xp.empty(2, "int64")
+        return self._states[key], draw.number - start[1]
 
     def advance(self) -> None:
         """Ready the device's memory for one replay; nothing is waited for."""
+        for (generator, device), state in self._states.items():
+            with self.backend.on(device):
+                state[0], state[1] = signed(generator.seed), generator.count
         for generator, count in self._counts.items():
-            state = self._states[generator]
-            state[0], state[1] = signed(generator.seed), generator.count
             generator.count += count
 
 

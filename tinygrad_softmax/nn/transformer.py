@@ -397,7 +397,11 @@ _TOGETHER = (
 
 def _activated(x: Any, linear: Module, activation: Callable[[Any], Any]) -> Any:
     """activation(linear(x)): as one op where that is all that would happen."""
-    if type(linear) is Linear and linear.bias is not None:
+    if (
+        type(linear) is Linear
+        and "forward" not in vars(linear)
+        and linear.bias is not None
+    ):
         for function, name in _TOGETHER:
             if activation is function:
                 return linear_activation(x, linear.weight, linear.bias, name)

@@ -75,9 +75,9 @@ class Optimizer:
     shares_blocks: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """What a class says of its `update` does not hold for a subclass's own."""
+        """What a class says of its update does not hold for a subclass's own."""
         super().__init_subclass__(**options)
-        if "update" in vars(cls):
+        if "update" in vars(cls) or "rule" in vars(cls):
             for name in ("shares_blocks", "leaves_gradient"):
                 if name not in vars(cls):
                     setattr(cls, name, vars(Optimizer)[name])

@@ -11,10 +11,11 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
+from ..updates import Rule
 from .geometry import STATIC
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -78,8 +79,7 @@ CROSS_ENTROPY = (
     *product(KIND=(2,), TARGET=("T", "W"), WIDE=(0,), HELD=(0, 32)),
     *product(KIND=(2,), TARGET=("T", "W"), WIDE=(1,), HELD=(0, 32, 64)),
 )
-RULES = ("SGDRule", "AdamRule", "NAdamRule", "RAdamRule", "RMSpropRule")
-RULES += ("AdagradRule", "AdadeltaRule")  # of updates.py
+RULES = tuple(rule.__name__ for rule in get_args(Rule))
 BIASED = frozenset(
     {"relu", "gelu", "gelu_tanh", "relu_grad", "gelu_grad", "gelu_tanh_grad"}
 )
