@@ -466,6 +466,22 @@ ERRORS = {
 }
 
 
+def test_a_name_where_nothing_has_one(device):
+    x = leaf([1.0], device)
+    with pytest.raises(KeyError, match="no entry is called 'h'; none has a name"):
+        tg.explain((x * 2.0).sum()).named("h")
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5])
+def test_a_limit_of_no_ops(device, limit):
+    x, y = leaf([1.0], device), leaf([2.0], device)
+    explanation = tg.explain(lambda x, y: (x * y).sum(), x, y)
+    text = rf"text: the limit is {limit}; expected a whole number from 1 on, or None"
+    with pytest.raises(ValueError, match=text):
+        explanation.text(80, limit)
+    assert "... and 1 more leaf\n" in explanation.text(80, 1)
+
+
 @pytest.mark.parametrize("name", ERRORS)
 def test_error(name, device):
     call, kind, text = ERRORS[name]
