@@ -11,7 +11,8 @@ from explored import Scripts
 
 import tinygrad_softmax as tg
 from tinygrad_softmax.explaining.formulas import CHECKPOINT, FORMULAS, TERMS
-from tinygrad_softmax.explaining.page_writing import PAGE, script_of
+from tinygrad_softmax.explaining.page_data import page_data
+from tinygrad_softmax.explaining.page_writing import PAGE, remarks_of, script_of
 from tinygrad_softmax.explaining.programs import explain_lecture
 
 SCRIPTS = sorted(PAGE.glob("*.js"))
@@ -64,6 +65,31 @@ def test_a_page_has_the_remarks_that_it_needs(page):
     remarks = json.loads(text)
     assert "The lecture's example" in remarks
     assert len(remarks) < 8
+
+
+@pytest.mark.parametrize(
+    ("title", "chinese"),
+    [
+        ("a tensor", "一个张量"),
+        ("held-out digit 7, digit 3", "未参与训练的数字图像第 7 号，数字 3"),
+        (
+            "held-out digit 7, taken for 3",
+            "未参与训练的数字图像第 7 号，模型认为是 3",
+        ),
+        ("new.csv, line 2, taken for a cat", "new.csv 第 2 行，模型认为是 a cat"),
+        ("{row}.csv, line 2, kind {x}", "{row}.csv 第 2 行，kind {x}"),
+        ("4 rows of scikit-learn's digits", "scikit-learn 数字图像中的 4 行"),
+        ("4 rows of new.csv", "new.csv 中的 4 行"),
+    ],
+)
+def test_the_librarys_titles_are_translated(title, chinese):
+    data = page_data(explain_lecture()) | {"title": title}
+    assert remarks_of(data)[title] == chinese
+
+
+def test_a_title_of_the_program_stays_as_it_is():
+    for title in ("loss", "loss_of_a_row", "a tensor of mine"):
+        assert title not in remarks_of(page_data(explain_lecture()) | {"title": title})
 
 
 # -- the scripts -----------------------------------------------------------------------
