@@ -71,13 +71,13 @@ def test_a_page_has_the_remarks_that_it_needs(page):
     ("title", "chinese"),
     [
         ("a tensor", "一个张量"),
-        ("held-out digit 7, digit 3", "未参与训练的数字图像第 7 号，数字 3"),
+        ("held-out digit 7, digit 3", "未参与训练的数字图像第 7 号\uff0c数字 3"),
         (
             "held-out digit 7, taken for 3",
-            "未参与训练的数字图像第 7 号，模型认为是 3",
+            "未参与训练的数字图像第 7 号\uff0c模型认为是 3",
         ),
-        ("new.csv, line 2, taken for a cat", "new.csv 第 2 行，模型认为是 a cat"),
-        ("{row}.csv, line 2, kind {x}", "{row}.csv 第 2 行，kind {x}"),
+        ("new.csv, line 2, taken for a cat", "new.csv 第 2 行\uff0c模型认为是 a cat"),
+        ("{row}.csv, line 2, kind {x}", "{row}.csv 第 2 行\uff0ckind {x}"),
         ("4 rows of scikit-learn's digits", "scikit-learn 数字图像中的 4 行"),
         ("4 rows of new.csv", "new.csv 中的 4 行"),
     ],
