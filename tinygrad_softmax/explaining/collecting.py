@@ -234,7 +234,9 @@ def _messages(explanation: Explanation, found: Trace, numbers: dict) -> None:
     for sent in found.sent:
         source, target = explanation[numbers[sent.source]], numbers[sent.target]
         name = source.inputs[sent.position].name
-        formula = source.formula.rules.get(name, "") if source.formula else ""
+        rules = source.formula.rules if source.formula else {}
+        # (arrays[2] of concatenate has the rule of arrays)
+        formula = rules.get(name) or rules.get(name.partition("[")[0], "")
         message = Message(
             number=len(explanation.messages) + 1,
             step=sent.step,
