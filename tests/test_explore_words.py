@@ -10,6 +10,7 @@ import pytest
 from explored import Scripts
 
 import tinygrad_softmax as tg
+from tinygrad_softmax.explaining.collecting import HOOKS
 from tinygrad_softmax.explaining.formulas import CHECKPOINT, FORMULAS, TERMS
 from tinygrad_softmax.explaining.page_data import page_data
 from tinygrad_softmax.explaining.page_writing import PAGE, remarks_of, script_of
@@ -54,7 +55,7 @@ def test_every_key_is_used_and_known():
 def test_every_remark_of_the_library_is_translated():
     remarks = json.loads((PAGE / "remarks.json").read_text("utf-8"))
     notes = {each.note for each in [*FORMULAS.values(), CHECKPOINT]} - {""}
-    assert notes | {*TERMS.values()} <= set(remarks)
+    assert notes | {*TERMS.values(), HOOKS} <= set(remarks)
     source = (PAGE.parent / "formulas.py").read_text("utf-8")
     assert "as the op's own source says it" in source
 

@@ -14,6 +14,10 @@ from .sources import operands_of, source_of
 from .tracing import Trace, trace
 
 NOT_RECORDED = "not recorded"
+HOOKS = (
+    "Hooks are not run here: where one returns another gradient, backward() goes on "
+    "with that."
+)
 
 
 def collect(
@@ -47,6 +51,8 @@ def collect(
     _label_constants(explanation, constants or {})
     _when_freed(explanation)
     _notes_on_what_is_missing(explanation)
+    if any(entry.hooks for entry in explanation.entries):
+        explanation.notes.append(HOOKS)
     return explanation
 
 
