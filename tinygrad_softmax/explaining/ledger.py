@@ -366,7 +366,7 @@ class Ledger:
             return [f"measured, {counted(check.measured.size, 'element')}: {text}"]
         if len(shown[-1]) + len(text) + 2 <= self.room(depth):
             return [*shown[:-1], f"{shown[-1]}  {text}"]
-        return [*shown, text]
+        return [*shown, *self.wrapped(text, depth)]
 
     # -- the end -----------------------------------------------------------------------
 
