@@ -54,7 +54,7 @@ def remarks_of(data: dict[str, Any]) -> dict[str, str]:
     """The Chinese for those remarks of the library that occur in a page's data."""
     known = json.loads(_text("remarks.json"))
     texts = {node.get("note") for node in data["nodes"]} | {*data["terms"].values()}
-    texts |= {*data["notes"]}
+    texts |= {*data["notes"], *(box["title"] for box in data["boxes"])}
     found = {text: known[text] for text in sorted(filter(None, texts)) if text in known}
     title = _title_of(data["title"], known)
     return found if title is None else {**found, data["title"]: title}
