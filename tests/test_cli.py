@@ -200,6 +200,8 @@ MISTAKES = {
     "no command": ([], "no command is given: begin with"),
     "a misspelt command": (["trian"], "did you mean train?"),
     "a misspelt option": (["train", "--epoch", "3"], "did you mean --epochs?"),
+    "its first letter": (["explore", "-o", "x"], "-o: did you mean --output?"),
+    "a letter of no option": (["train", "-z"], "there is no option -z ("),
     "with its value": (["train", "--batchsize=3"], "did you mean --batch-size?"),
     "an unknown option": (["train", "--zzz"], "there is no option --zzz ("),
     "an option first": (["--seed", "1", "train"], "the command comes first"),

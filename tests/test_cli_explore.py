@@ -209,6 +209,16 @@ def test_a_column_that_is_missing(capsys, models):
     assert "width" in error_of(capsys, models / "flowers", "--data", "new.csv")
 
 
+@pytest.mark.parametrize("command", ["explore", "predict"])
+def test_a_value_that_is_no_number(capsys, models, command):
+    """A trained model needs the column, so there is no --drop to be told of."""
+    Path("new.csv").write_text("height,width\n6.0,wide\n")
+    assert run(command, models / "flowers", "--data", "new.csv") == 2
+    error = capsys.readouterr().err.strip()
+    place = "new.csv, line 2, column 'width'"
+    assert error == f"error: {place}: 'wide' is not a number; correct it"
+
+
 def test_a_page_that_cannot_be_written(capsys, tmp_path):
     error = error_of(capsys, "--output", tmp_path)
     assert error == f"cannot write {tmp_path} (is a folder)"

@@ -344,6 +344,23 @@ def test_a_wrong_rule_is_shown_to_be_wrong(device):
         PRIMITIVES.remove(halved)
 
 
+def test_a_check_after_a_step_says_that_something_changed(device):
+    """The gradients are right: it is the values to measure at that are others now."""
+    w = leaf([1.0, 2.0], device)
+    with tg.record():
+        h = w * 3.0
+        loss = (h * h).sum()
+    assert "written in place" not in tg.explain(loss, check=True).text(80)
+    loss.backward(retain_graph=True)
+    with tg.no_grad():
+        w -= 0.1 * w.grad
+    explanation = tg.explain(loss, check=True)
+    assert explanation[1].check.agrees is False
+    assert "was an array written in place since?" in explanation[1].check.note
+    words = " ".join(explanation.text(80).split())
+    assert "the ops do not give what was recorded: was an array written in" in words
+
+
 def test_large_arrays_are_checked_along_a_direction(device):
     x = leaf(np.linspace(0.1, 1.0, 100), device)
     explanation = tg.explain(lambda x: (x * x).sum(), x, check=True)
@@ -464,6 +481,22 @@ ERRORS = {
         "unfold: entry 2 is softmax, whose inputs were not recorded",
     ),
 }
+
+
+def test_a_name_where_nothing_has_one(device):
+    x = leaf([1.0], device)
+    with pytest.raises(KeyError, match="no entry is called 'h'; none has a name"):
+        tg.explain((x * 2.0).sum()).named("h")
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5])
+def test_a_limit_of_no_ops(device, limit):
+    x, y = leaf([1.0], device), leaf([2.0], device)
+    explanation = tg.explain(lambda x, y: (x * y).sum(), x, y)
+    text = rf"text: the limit is {limit}; expected a whole number from 1 on, or None"
+    with pytest.raises(ValueError, match=text):
+        explanation.text(80, limit)
+    assert "... and 1 more leaf\n" in explanation.text(80, 1)
 
 
 @pytest.mark.parametrize("name", ERRORS)

@@ -11,6 +11,7 @@ import re
 
 import numpy as np
 import pytest
+from explain_tools import host
 
 import tinygrad_softmax as tg
 from tinygrad_softmax import nn
@@ -439,6 +440,23 @@ def test_hooks_and_what_is_in_grad_already(device):
         "\n"
         "spread: repeated along the axes that were reduced"
     )
+
+
+def test_a_hook_that_changes_a_gradient(device):
+    """What backward() would add is then another gradient, and the head says so."""
+    x = leaf([1.0, 2.0], device)
+    with tg.record():
+        h = x * x
+        h.register_hook(lambda g: g * 100.0)
+        loss = h.sum()
+    explanation = tg.explain(loss)
+    said = "Hooks are not run here: where one returns another gradient, backward()"
+    assert said in explanation.text(80).split("LEAVES")[0]
+    assert said in explanation._repr_html_()
+    assert host(explanation.named("x").gradient).tolist() == [2, 4]
+    loss.backward()
+    assert host(x.grad).tolist() == [200, 400]
+    assert "Hooks" not in tg.explain(lambda x: x.sum(), x).text(80)
 
 
 # -- the words -----------------------------------------------------------------------

@@ -13,6 +13,7 @@ import math
 import numpy as np
 import op_checks as checks
 import pytest
+from explain_tools import leaf
 from op_table import ROWS
 
 import tinygrad_softmax as tg
@@ -55,14 +56,15 @@ def test_every_op_is_explained_with_the_gradients_of_backward(row, device):
         assert all(len(line) <= 80 for line in text.splitlines())
         assert explanation._repr_html_().count("<math>") > 0
         total.backward()
-        leaves = {id(leaf.node): leaf for leaf in explanation.leaves}
+        assert all(message.formula for message in explanation.messages)
+        leaves = {id(each.node): each for each in explanation.leaves}
         for i in row.floating[k]:
             x = inputs[i]
             if not isinstance(x, tg.Tensor) or x.grad is None:
                 continue
-            leaf = leaves[id(x.node)]
-            np.testing.assert_array_equal(host(leaf.gradient), host(x.grad))
-            np.testing.assert_array_equal(host(leaf.value), host(x))
+            entry = leaves[id(x.node)]
+            np.testing.assert_array_equal(host(entry.gradient), host(x.grad))
+            np.testing.assert_array_equal(host(entry.value), host(x))
             seen += 1
     assert seen
 
@@ -318,6 +320,23 @@ def test_a_wrong_formula_is_seen():
 
 
 # -- the formulas of ops that are not in the table -------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("f", "rule"),
+    [
+        (lambda x, y: tg.concatenate([x, y, x]).sum(), "part(g, position)"),
+        (lambda x, y: tg.stack([x, y]).sum(), "part(g, position)"),
+        (lambda x, y: tg.einsum("i,i->", x, y), "einsum(g, others(operands))"),
+    ],
+)
+def test_messages_to_each_of_several_inputs_have_their_formula(f, rule, device):
+    x, y = leaf([1.0, 2.0], device), leaf([3.0, 4.0], device)
+    explanation = tg.explain(f, x, y)
+    joined = next(e for e in explanation.ops if e.op in ("concatenate", "einsum"))
+    sent = [m.formula for m in explanation.messages if m.source == joined.number]
+    assert sent == [rule] * len(joined.inputs)
+    assert rule in explanation.text(80)
 
 
 def test_a_users_op_is_explained_by_its_source():

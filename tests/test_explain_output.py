@@ -152,6 +152,32 @@ def test_summaries_of_small_and_large_arrays(device):
     json.dumps([small, large])
 
 
+@pytest.mark.parametrize(
+    "ends",
+    [
+        (1.0, np.nextafter(1.0, 2.0)),  # what sums of softmax are like
+        (-5e-324, 5e-324),
+        (-1.7e308, 1.7e308),
+        (0.0, np.inf),
+        (3.0, 3.0),
+        (-1e300, -1e300),  # what masks are filled with
+    ],
+)
+def test_histograms_of_the_narrowest_and_the_widest_range(ends):
+    values = np.array([*ends] * 50)
+    found = summary(values)["histogram"]
+    assert sum(found["counts"]) == np.isfinite(values).sum()
+    assert len(found["edges"]) == len(found["counts"]) + 1
+    assert found["edges"] == sorted(found["edges"])
+    assert np.all(np.isfinite(found["edges"]))
+    if np.isfinite(ends).all() and ends[0] < ends[1]:
+        assert (found["counts"][0], found["counts"][-1]) == (50, 50)
+    if ends[1] == 1.7e308:
+        assert abs(found["edges"][12] - 0.85e308) < 1e294
+    low = np.min(ends)
+    assert found["edges"][0] <= low <= found["edges"][-1]
+
+
 # -- rendering -------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import threading
 import weakref
 from pathlib import Path
@@ -95,6 +96,31 @@ def test_the_call_of_explain_itself_names_nothing(device):
     explanation = tg.explain(tg.exp, x)
     assert explanation[2].label == ""
     assert explanation.title == "exp"
+
+
+def loaded(path, text):
+    """A module's namespace, of a file that is written first."""
+    path.write_text(text)
+    os.utime(path, (1e9, 1e9 + len(text)))  # (two versions are told apart by this)
+    scope = {}
+    exec(compile(text, str(path), "exec"), scope)
+    return scope
+
+
+def test_equal_code_in_two_files_is_told_apart(device, tmp_path):
+    text = "def f(x):\n    return (x * x).sum()\n"
+    for name in ("one.py", "two.py"):
+        f = loaded(tmp_path / name, text)["f"]
+        explanation = tg.explain(f, leaf([1.0], device))
+        assert {entry.source.place for entry in explanation.ops} == {f"{name}:2"}
+
+
+def test_a_file_that_was_edited_and_loaded_again(device, tmp_path):
+    x = leaf([1.0], device)
+    for product in ("x * x", "(2.0 * x) * x"):
+        text = f"def f(x):\n    return ({product}).sum()\n"
+        explanation = tg.explain(loaded(tmp_path / "edited.py", text)["f"], x)
+        assert explanation.ops[-1].source.text == f"({product}).sum()"
 
 
 def test_code_without_source_still_has_a_line(device):
@@ -214,6 +240,26 @@ def test_a_recording_dies_with_its_graph(device):
         del h, y
         assert gone() is None
         assert array is None or array() is None
+    finally:
+        gc.enable()
+
+
+def test_an_explanation_dies_when_it_is_dropped(device):
+    """With all of its values and gradients, at once and not when cycles are looked
+    for."""
+    if device != "cpu":
+        return
+    x = leaf(np.ones(4), device)
+    with tg.record():
+        y = tg.exp(x).sum()
+    gc.collect()
+    gc.disable()
+    try:
+        explanation = tg.explain(y)
+        assert explanation.to_json()
+        gone = weakref.ref(explanation.messages[-1].raw)
+        del explanation
+        assert gone() is None
     finally:
         gc.enable()
 

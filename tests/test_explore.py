@@ -331,6 +331,22 @@ def test_an_empty_array_and_a_scalar(page):
     assert data["arrays"][node_of(data, "x")["value"]]["shape"] == [0, 3]
 
 
+@pytest.mark.parametrize(
+    ("index", "told"),
+    [
+        (0, "0"),
+        ([0, 2], "[0, 2]"),
+        (([0, 2], slice(1, 2)), "([0, 2], 1:2)"),
+    ],
+)
+def test_an_index_is_told(page, index, told):
+    """Also 0, which equals False, and an array, which equals nothing."""
+    x = tg.tensor(np.ones((3, 2)), requires_grad=True)
+    data = data_of(tg.explore(tg.explain(lambda x: x[index].sum(), x), page))
+    (taken,) = [node for node in data["nodes"] if node["op"] == "getitem"]
+    assert taken["statics"] == [["index", told]]
+
+
 def test_a_gradient_that_was_given(page):
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     with tg.record():

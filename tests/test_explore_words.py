@@ -10,8 +10,10 @@ import pytest
 from explored import Scripts
 
 import tinygrad_softmax as tg
+from tinygrad_softmax.explaining.collecting import HOOKS
 from tinygrad_softmax.explaining.formulas import CHECKPOINT, FORMULAS, TERMS
-from tinygrad_softmax.explaining.page_writing import PAGE, script_of
+from tinygrad_softmax.explaining.page_data import page_data
+from tinygrad_softmax.explaining.page_writing import PAGE, remarks_of, script_of
 from tinygrad_softmax.explaining.programs import explain_lecture
 
 SCRIPTS = sorted(PAGE.glob("*.js"))
@@ -53,7 +55,7 @@ def test_every_key_is_used_and_known():
 def test_every_remark_of_the_library_is_translated():
     remarks = json.loads((PAGE / "remarks.json").read_text("utf-8"))
     notes = {each.note for each in [*FORMULAS.values(), CHECKPOINT]} - {""}
-    assert notes | {*TERMS.values()} <= set(remarks)
+    assert notes | {*TERMS.values(), HOOKS} <= set(remarks)
     source = (PAGE.parent / "formulas.py").read_text("utf-8")
     assert "as the op's own source says it" in source
 
@@ -64,6 +66,31 @@ def test_a_page_has_the_remarks_that_it_needs(page):
     remarks = json.loads(text)
     assert "The lecture's example" in remarks
     assert len(remarks) < 8
+
+
+@pytest.mark.parametrize(
+    ("title", "chinese"),
+    [
+        ("a tensor", "一个张量"),
+        ("held-out digit 7, digit 3", "未参与训练的数字图像第 7 号\uff0c数字 3"),
+        (
+            "held-out digit 7, taken for 3",
+            "未参与训练的数字图像第 7 号\uff0c模型认为是 3",
+        ),
+        ("new.csv, line 2, taken for a cat", "new.csv 第 2 行\uff0c模型认为是 a cat"),
+        ("{row}.csv, line 2, kind {x}", "{row}.csv 第 2 行\uff0ckind {x}"),
+        ("4 rows of scikit-learn's digits", "scikit-learn 数字图像中的 4 行"),
+        ("4 rows of new.csv", "new.csv 中的 4 行"),
+    ],
+)
+def test_the_librarys_titles_are_translated(title, chinese):
+    data = page_data(explain_lecture()) | {"title": title}
+    assert remarks_of(data)[title] == chinese
+
+
+def test_a_title_of_the_program_stays_as_it_is():
+    for title in ("loss", "loss_of_a_row", "a tensor of mine"):
+        assert title not in remarks_of(page_data(explain_lecture()) | {"title": title})
 
 
 # -- the scripts -----------------------------------------------------------------------

@@ -336,5 +336,8 @@ def _refuse(argument: str, parser: _Parser) -> NoReturn:
 
 
 def _nearest(wrong: str, known: list[str]) -> str:
-    near = get_close_matches(wrong, known, n=1, cutoff=0.5)
+    if len(wrong) == 2:  # "-o": no name is like it, but one may begin with it
+        near = [name for name in known if name.startswith(f"-{wrong}")][:1]
+    else:
+        near = get_close_matches(wrong, known, n=1, cutoff=0.5)
     return f": did you mean {near[0]}?" if near else ""

@@ -183,6 +183,22 @@ def test_every_colour_of_a_cell_can_be_read(browser, tmp_path):
         shown.close()
 
 
+def test_a_part_of_a_large_array_says_which(browser, tmp_path):
+    """Of more than two axes one matrix is shown, of the others the whole."""
+    explanation = tg.explain(
+        lambda x, y: (x[0, 0] + y).sum(),
+        tg.tensor(np.ones((2, 3, 9, 8)), requires_grad=True),
+        tg.tensor(np.ones((9, 8)), requires_grad=True),
+    )
+    path = tg.explore(explanation, tmp_path / "page.html")
+    for locale, said in (("en-US", "Only the part at"), ("zh-CN", "上面只显示")):
+        shown = chromium.Shown(browser, path, locale=locale)
+        (text,) = shown.page.locator("#step .part").all_inner_texts()
+        assert text.startswith(f"{said} [0, 0, :, :]")
+        assert "432" in text
+        shown.close()
+
+
 def test_the_lectures_page_is_small(pages):
     assert pages["lecture"][1].stat().st_size <= 150_000
 

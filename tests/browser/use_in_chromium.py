@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import chromium
 import numpy as np
+
+import tinygrad_softmax as tg
+from tinygrad_softmax import nn
 
 ENGLISH_WOULD_BE_IN = [
     "#step h3",
@@ -55,6 +59,17 @@ def test_chinese_has_no_english_left(show):
                 chinese = any("\u4e00" <= letter <= "\u9fff" for letter in text)
                 assert chinese or "=" in text or not text.strip(), text
         shown.press("ArrowRight")
+
+
+def test_a_module_that_is_gone_has_a_chinese_name(browser, tmp_path):
+    """The graph outlives a model that was made in the function."""
+    explanation = tg.explain(lambda: nn.Linear(2, 2)(tg.ones((1, 2))).sum())
+    path = tg.explore(explanation, tmp_path / "page.html")
+    for locale, name in (("en-US", "a module"), ("zh-CN", "一个模块")):
+        shown = chromium.Shown(browser, path, locale=locale)
+        title = shown.page.text_content("#graph .frame text")
+        assert title == name, title
+        shown.close()
 
 
 # -- folding ---------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def labelled_rows(
             + (delimiter_hint(table) or ": at least one column of numbers is needed")
         )
     class_names, codes = _classes(table, target)
-    features = feature_matrix(table, names)
+    features = _features(table, names, drops=True)
     if (features == features[0]).all():
         raise DataError(
             f"{table.name}: every column of features holds the same value in all rows, "
@@ -109,6 +109,12 @@ def feature_matrix(table: Table, columns: Sequence[str]) -> np.ndarray:
     >>> feature_matrix(table, ["h", "w"]).tolist()
     [[2.5, 1.0]]
     """
+    return _features(table, columns)
+
+
+def _features(table: Table, columns: Sequence[str], drops: bool = False) -> np.ndarray:
+    """drops: whether a column may be left out, as where they are chosen for training.
+    A model that was trained needs all of its own."""
     places = {name: i for i, name in enumerate(table.columns)}
     absent = [name for name in columns if name not in places]
     if absent:
@@ -121,11 +127,13 @@ def feature_matrix(table: Table, columns: Sequence[str]) -> np.ndarray:
             result[i] = [number(cells[j]) for j in wanted]
         except ValueError:
             j = next(j for j in wanted if problem(cells[j]))
-            raise _bad_cell(table, i, j, wanted) from None
+            raise _bad_cell(table, i, j, wanted, drops) from None
     return result
 
 
-def _bad_cell(table: Table, row: int, column: int, wanted: Sequence[int]) -> DataError:
+def _bad_cell(
+    table: Table, row: int, column: int, wanted: Sequence[int], drops: bool
+) -> DataError:
     """The sentence for a cell that is no number."""
     name, cell = table.columns[column], table.rows[row][column]
     kind = problem(cell)
@@ -146,16 +154,15 @@ def _bad_cell(table: Table, row: int, column: int, wanted: Sequence[int]) -> Dat
             f"{quoted(cell)} is infinite or too large for a number; correct it or "
             f"delete the line"
         )
-    elif all(problem(other[column]) in ("text", "missing") for other in table.rows):
+    elif drops and all(problem(r[column]) in ("text", "missing") for r in table.rows):
         fault = (
             f"the column holds text, such as {quoted(cell)}, and only numbers can be "
             f"features; make numbers of it, or leave it out with --drop {_shell(name)}"
         )
     else:
-        fault = (
-            f"{quoted(cell)} is not a number; correct it, or leave the column out with "
-            f"--drop {_shell(name)}"
-        )
+        fault = f"{quoted(cell)} is not a number; correct it"
+        if drops:
+            fault += f", or leave the column out with --drop {_shell(name)}"
     return DataError(f"{place(table, name, row)}: {fault}")
 
 

@@ -31,6 +31,11 @@ HOW = (
     "too long, are checked along one direction of random signs"
 )
 
+CHANGED = (
+    "run again, the ops do not give what was recorded: was an array written in place "
+    "since?"
+)
+
 
 def check_gradients(explanation: Explanation) -> None:
     """Fill in `check` of every entry, the leaves first."""
@@ -42,6 +47,19 @@ def check_gradients(explanation: Explanation) -> None:
     coarsest = max(PRECISIONS[name] for name in names)
     for entry in [*explanation.leaves, *reversed(explanation.ops)]:
         entry.check = _check(entry, replay, seed, coarsest)
+        if entry.check.agrees is False and _changed(explanation, replay, coarsest):
+            entry.check.note = CHANGED
+
+
+def _changed(explanation: Explanation, replay: Replay, coarsest: Precision) -> bool:
+    """Whether the ops do not give what was recorded, as where a parameter was written
+    in place by an optimizer's step."""
+    root = explanation[explanation.root]
+    again, recorded = replay.values.get(root.number), root.value
+    if again is None or recorded is None:
+        return False
+    again, recorded = (host(each).astype(np.float64) for each in (again, recorded))
+    return not np.all(Tolerance(coarsest.rtol, coarsest.atol).allows(again, recorded))
 
 
 def _check(entry: Entry, replay: Replay, seed: Any, coarsest: Precision) -> Check:

@@ -14,6 +14,10 @@ from .sources import operands_of, source_of
 from .tracing import Trace, trace
 
 NOT_RECORDED = "not recorded"
+HOOKS = (
+    "Hooks are not run here: where one returns another gradient, backward() goes on "
+    "with that."
+)
 
 
 def collect(
@@ -38,6 +42,8 @@ def collect(
     _label_constants(explanation, constants or {})
     _when_freed(explanation)
     _notes_on_what_is_missing(explanation)
+    if any(entry.hooks for entry in explanation.entries):
+        explanation.notes.append(HOOKS)
     return explanation
 
 
@@ -255,7 +261,9 @@ def _messages(explanation: Explanation, found: Trace, numbers: dict) -> None:
     for sent in found.sent:
         source, target = explanation[numbers[sent.source]], numbers[sent.target]
         name = source.inputs[sent.position].name
-        formula = source.formula.rules.get(name, "") if source.formula else ""
+        rules = source.formula.rules if source.formula else {}
+        # (arrays[2] of concatenate has the rule of arrays)
+        formula = rules.get(name) or rules.get(name.partition("[")[0], "")
         message = Message(
             number=len(explanation.messages) + 1,
             step=sent.step,

@@ -314,7 +314,8 @@ class Explanation:
             if entry.label == label:
                 return entry
         known = sorted({entry.label for entry in self.entries if entry.label})
-        raise KeyError(f"no entry is called {label!r}; there are {', '.join(known)}")
+        there = f"there are {', '.join(known)}" if known else "none has a name"
+        raise KeyError(f"no entry is called {label!r}; {there}")
 
     def unfold(self, number: int) -> Explanation:
         """The steps that a fused op is made of, as an explanation of its own: of the
@@ -345,8 +346,16 @@ class Explanation:
         width: in characters, at least 60; None is the terminal's, at most 120.
         limit: about how many ops are shown in full: of larger graphs, modules are
             folded and loops show their first and last turn. None shows everything.
+
+        Raises ValueError for a limit that is no whole number from 1 on.
         """
         from .ledger import ledger_text
+
+        if limit is not None and (limit < 1 or limit != int(limit)):
+            raise ValueError(
+                f"text: the limit is {limit}; expected a whole number from 1 on, or "
+                "None for all ops"
+            )
 
         return ledger_text(self, width, limit)
 

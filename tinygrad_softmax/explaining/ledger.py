@@ -113,14 +113,16 @@ class Ledger:
         self.add("head", "LEAVES: what gradients are wanted of")
         shown, most = leaves, self.limit
         if most is not None and len(leaves) > most:
-            shown = leaves[: most // 2]
+            shown = leaves[: max(1, most // 2)]
         widest = max(len(self.name(leaf.number)) for leaf in shown)
         for leaf in shown:
             kind = f"{leaf.dtype} {shape_text(leaf.shape)}"
             self.add("entry", f"{self.name(leaf.number):<{widest}}  {kind}")
             self.field("value", self.value(leaf, 0), 0)
         if len(shown) < len(leaves):
-            self.add("quiet", f"... and {len(leaves) - len(shown):,} more leaves")
+            rest = len(leaves) - len(shown)
+            leaf_or_leaves = "leaf" if rest == 1 else "leaves"
+            self.add("quiet", f"... and {rest:,} more {leaf_or_leaves}")
 
     # -- forward -----------------------------------------------------------------------
 
@@ -364,7 +366,7 @@ class Ledger:
             return [f"measured, {counted(check.measured.size, 'element')}: {text}"]
         if len(shown[-1]) + len(text) + 2 <= self.room(depth):
             return [*shown[:-1], f"{shown[-1]}  {text}"]
-        return [*shown, text]
+        return [*shown, *self.wrapped(text, depth)]
 
     # -- the end -----------------------------------------------------------------------
 
@@ -378,7 +380,9 @@ class Ledger:
         head = f"GRADIENTS: what {root}.backward() would add to .grad"
         self.add("head", head.replace("its.", ""))
         most = self.limit
-        shown = leaves if most is None or len(leaves) <= most else leaves[: most // 2]
+        shown = leaves
+        if most is not None and len(leaves) > most:
+            shown = leaves[: max(1, most // 2)]
         for leaf in shown:
             self.add("entry", self.name(leaf.number))
             gradient = [leaf.gradient_note]

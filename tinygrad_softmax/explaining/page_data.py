@@ -203,7 +203,8 @@ class _Page:
         data["statics"] = [
             [name, static_text(value)]
             for name, value in statics.items()
-            if name not in ("with_grad", "needs") and value not in (None, False)
+            if name not in ("with_grad", "needs")
+            if value is not None and value is not False
         ]
         data["keeps"] = [
             # (the last array of a kind is freed when backward has passed this node)

@@ -54,8 +54,24 @@ def remarks_of(data: dict[str, Any]) -> dict[str, str]:
     """The Chinese for those remarks of the library that occur in a page's data."""
     known = json.loads(_text("remarks.json"))
     texts = {node.get("note") for node in data["nodes"]} | {*data["terms"].values()}
-    texts |= {data["title"], *data["notes"]}
-    return {text: known[text] for text in sorted(filter(None, texts)) if text in known}
+    texts |= {*data["notes"], *(box["title"] for box in data["boxes"])}
+    found = {text: known[text] for text in sorted(filter(None, texts)) if text in known}
+    title = _title_of(data["title"], known)
+    return found if title is None else {**found, data["title"]: title}
+
+
+def _title_of(title: str, known: dict[str, str]) -> str | None:
+    """The Chinese for a title, of which some parts are names, as in "line {line}"."""
+    for english, chinese in known.items():
+        parts = re.split(r"\{(\w+)\}", english)
+        form = "".join(
+            f"(?P<{part}>.+)" if i % 2 else re.escape(part)
+            for i, part in enumerate(parts)
+        )
+        found = re.fullmatch(form, title)
+        if found:
+            return chinese.format(**found.groupdict())
+    return None
 
 
 @cache

@@ -167,9 +167,10 @@ def record():
 
     `tg.explain` shows them. The values are references to the arrays, not copies, and
     stay as long as the graph does; an array that is written in place later (a parameter
-    after an optimizer's step) shows what it then holds. A node costs less than a
-    microsecond more. Outside the block nothing is kept. The mode belongs to the current
-    thread or asyncio task.
+    after an optimizer's step) shows what it then holds. An op costs less than a
+    microsecond more, and so does the call of a module (`python -m
+    benchmarks.recording`). Outside the block nothing is kept. The mode belongs to the
+    current thread or asyncio task.
 
     >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
     >>> with tg.record():

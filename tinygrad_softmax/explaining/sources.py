@@ -49,15 +49,21 @@ class Source:
         return f"{os.path.basename(self.file)}:{self.line}"
 
 
-@lru_cache(maxsize=4096)
 def source_of(code: CodeType, lasti: int) -> Source:
     """The expression that the instruction at offset `lasti` of `code` belongs to."""
+    # The same code in two files is equal in Python's eyes.
+    return _source_of(code, lasti, code.co_filename)
+
+
+@lru_cache(maxsize=4096)
+def _source_of(code: CodeType, lasti: int, file: str) -> Source:
+    linecache.checkcache(file)  # it may have been edited, and loaded again
     positions = list(code.co_positions())
     found = positions[lasti // 2] if 0 <= lasti // 2 < len(positions) else (None,) * 4
     line, end_line, column, end_column = found
     line = code.co_firstlineno if line is None else line
     end_line = line if end_line is None else end_line
-    lines = linecache.getlines(code.co_filename)[line - 1 : end_line]
+    lines = linecache.getlines(file)[line - 1 : end_line]
     lines = [text.rstrip("\r\n") for text in lines]
     text = " ".join(each.strip() for each in lines)
     if lines and column is not None and end_column is not None:
@@ -71,9 +77,7 @@ def source_of(code: CodeType, lasti: int) -> Source:
         end_column = len(last[:end_column].decode(errors="replace"))
     name = getattr(code, "co_qualname", code.co_name)
     stored = _stored(code, lasti)
-    return Source(
-        code.co_filename, line, end_line, column, end_column, text, name, stored
-    )
+    return Source(file, line, end_line, column, end_column, text, name, stored)
 
 
 def _stored(code: CodeType, lasti: int) -> str:

@@ -81,9 +81,25 @@ def _outline(array: np.ndarray, finite: np.ndarray) -> dict[str, Any]:
     corners = plain(matrix[np.ix_(rows, columns)])
     found: dict[str, Any] = {"corners": corners, "rows": rows, "columns": columns}
     if finite.size:
-        counts, edges = np.histogram(finite, BINS)
+        counts, edges = _histogram(finite)
         found["histogram"] = {"edges": plain(edges), "counts": counts.tolist()}
     return found
+
+
+def _histogram(finite: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        return np.histogram(finite, BINS)
+    except ValueError:
+        # float64 has too few numbers in this range for the edges to differ, or none for
+        # its width. The places of the values in it can be told all the same.
+        low, high = float(finite.min()), float(finite.max())
+        scale = 1.0 if isfinite(high - low) else 0.25
+        above = finite * scale - low * scale
+        share = above / above.max() if above.any() else np.full(finite.shape, 0.5)
+        bins = np.minimum((share * BINS).astype(int), BINS - 1)
+        shares = np.arange(BINS + 1) / BINS
+        edges = (low * scale + (high * scale - low * scale) * shares) / scale
+        return np.bincount(bins, minlength=BINS), np.clip(edges, low, high)
 
 
 def _ends(n: int) -> list[int]:

@@ -52,8 +52,11 @@ def trace(root: Any, gradient: Any = None, cut: frozenset[Node] = frozenset()) -
     kind = _TracingOverDevices if several_devices else _Tracing
     walk: Any = kind([first], cut or None, True, False, bool(cut))
     walk.trace, walk.reached = Trace(seed=first[1]), set()
-    with setting(_observer, walk):
-        walk.run(type(root).result_class)
+    try:
+        with setting(_observer, walk):
+            walk.run(type(root).result_class)
+    finally:
+        walk.observer = None  # (a cycle, which would keep every array of the trace)
     return walk.trace
 
 

@@ -5,7 +5,7 @@ import { replace, s } from "./dom.js";
 import { curve, layout, pointAlong } from "./layout.js";
 import { thumbnail } from "./matrix.js";
 import { shapeText } from "./numbers.js";
-import { t } from "./words.js";
+import { remark, t } from "./words.js";
 
 const HEIGHT = 72;
 const LETTER = 7.6; // the width of one of the names' letters, and of the small ones
@@ -27,7 +27,7 @@ export function nameOf(model, id) {
 function titleOf(box) {
   const [first, last] = box.title.split("/");
   if (box.kind === "turns") return t("moreTurns", { count: first });
-  return box.kind === "turn" ? t("turn", { place: first, count: last }) : box.title;
+  return box.kind === "turn" ? t("turn", { place: first, count: last }) : remark(box.title);
 }
 
 /** The same for the graph, where the boxes around it need not be said again. */

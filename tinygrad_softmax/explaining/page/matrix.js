@@ -121,7 +121,10 @@ function summaryOf(array, caption, options) {
     [t("least"), array.min], [t("mean"), array.mean], [t("most"), array.max],
   ].filter((each) => each[1] !== null);
   const odd = (array.nan || 0) + (array.inf || 0);
+  const shown = `[${[...leading, ":", ":"].join(", ")}]`;
+  const count = array.shape.reduce((a, b) => a * b, 1);
   return h("div", { class: "summary" }, table,
+    leading.length ? h("p", { class: "quiet part" }, t("partShown", { index: shown, count })) : null,
     array.histogram ? histogram(array, caption) : null,
     h("dl", { class: "facts" }, facts.map(([name, value]) =>
       h("div", {}, h("dt", {}, name), h("dd", { "data-fact": JSON.stringify(value) }, numberText(value))))),
