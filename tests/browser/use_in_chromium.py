@@ -61,6 +61,18 @@ def test_chinese_has_no_english_left(show):
         shown.press("ArrowRight")
 
 
+def test_what_is_kept_is_one_sentence_in_each_language(show):
+    for locale, said in (
+        ("en-US", "out 32 B, until backward has passed t"),
+        ("zh-CN", "out 32 B\uff0c保存到反向传播经过 t 为止"),
+    ):
+        shown = show("lecture", locale=locale)
+        shown.do("page.toggle('u5')")
+        shown.press("End")
+        shown.do("page.select('5.2')")
+        assert shown.page.locator("#node .kept li").all_inner_texts() == [said]
+
+
 def test_a_module_that_is_gone_has_a_chinese_name(browser, tmp_path):
     """The graph outlives a model that was made in the function."""
     explanation = tg.explain(lambda: nn.Linear(2, 2)(tg.ones((1, 2))).sum())

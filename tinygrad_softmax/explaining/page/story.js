@@ -118,7 +118,7 @@ export function formula(model, node, markup, where) {
 export function kept(model, node) {
   if (!node.keeps || !node.keeps.length) return null;
   const items = node.keeps.map(([name, bytes, until]) => h("li", {}, code(name), ` ${sizeText(bytes)}`,
-    until && model.nodes.has(until) ? [", ", tn("keptUntil", { name: code(nameOf(model, until)) })] : ""));
+    until && model.nodes.has(until) ? tn("keptUntil", { name: code(nameOf(model, until)) }) : ""));
   return h("div", { class: "kept" }, h("h3", {}, t("keeps")), h("ul", {}, items));
 }
 
