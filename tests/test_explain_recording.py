@@ -131,7 +131,7 @@ def test_code_without_source_still_has_a_line(device):
     source = explanation.ops[0].source
     assert (source.file, source.line, source.text) == ("<nowhere>", 3, "")
     assert explanation.named("y").op == "sum"
-    assert "<nowhere>:3" in explanation.text(80)
+    assert "\n   code      (<nowhere>:3)\n" in explanation.text(80)
 
 
 def test_numpys_functions_are_traced_to_the_users_line(device):

@@ -146,7 +146,7 @@ class Ledger:
         if entry.source is not None:
             place = f"  ({entry.source.place})"
             code = cut(entry.source.text, self.room(depth) - len(place))
-            self.field("code", [code + place], depth, "code")
+            self.field("code", [(code + place).lstrip()], depth, "code")
         if entry.in_backward:
             text = "a backward with create_graph=True"
             if entry.made_by is not None:
