@@ -50,15 +50,15 @@ class _Detector:
                     [arg.copy() if _is_array(arg) else arg for arg in args]
                     for args in node.saved or ()
                 ]
-            node.note = (place, copies)
+            node.note = (place, copies, node.order)
 
     def before(self, node: Node) -> None:
-        if node.note is None or node.plan is None:
+        place, copies, order = node.note or (None, (), None)
+        # A checkpoint's node has the note of the last op inside it.
+        if order != node.order or node.plan is None:
             return
-        place, copies = node.note
-        for rule, args, then in zip(
-            node.plan.rules, node.saved or (), copies, strict=True
-        ):
+        saved = zip(node.plan.rules, node.saved or (), copies, strict=True)
+        for rule, args, then in saved:
             for position, (arg, copy) in enumerate(zip(args, then, strict=True)):
                 if _is_array(arg) and not _equal(arg, copy):
                     name = (rule.names + ("residual",) * len(args))[position]
