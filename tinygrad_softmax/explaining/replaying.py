@@ -7,6 +7,8 @@ node can be computed again at another value of it, without the user's program.
 
 from __future__ import annotations
 
+from collections import ChainMap
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -61,7 +63,7 @@ class Replay:
         if entry.value is not None:
             self.values[entry.number] = _wide(entry.value)
 
-    def compute(self, entry: Entry, values: Values) -> Any:
+    def compute(self, entry: Entry, values: Mapping[int, Any]) -> Any:
         """One op, on values by entry number."""
         if entry.number in self.inner:
             replay, inside = self.inner[entry.number]
@@ -83,7 +85,7 @@ class Replay:
 
     def run(self, given: Values) -> Any:
         """The root, of other values of some leaves."""
-        values = _Layered(self.values, given)
+        values = ChainMap(given, self.values)
         for entry in self.explanation.ops:
             given[entry.number] = self.compute(entry, values)
         return values[self.explanation.root]
@@ -125,21 +127,10 @@ class Replay:
         backend = backend_of(self.values[number])
         device = backend.device_of(self.values[number])
         changed = {number: backend.asarray(array, device=device)}
-        values = _Layered(self.values, changed)
+        values = ChainMap(changed, self.values)
         for each in after:
             changed[each] = self.compute(self.explanation[each], values)
         return values[self.explanation.root]
-
-
-class _Layered(dict):
-    """Values, some of them changed."""
-
-    def __init__(self, values: Values, changed: Values) -> None:
-        super().__init__()
-        self.unchanged, self.changed = values, changed
-
-    def __getitem__(self, number: int) -> Any:
-        return (self.changed if number in self.changed else self.unchanged)[number]
 
 
 def _wide(value: Any) -> Any:
