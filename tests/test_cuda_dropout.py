@@ -269,6 +269,17 @@ def recorded(monkeypatch):
     return seen
 
 
+def test_another_graph_has_draws_of_its_own(backend):
+    draws = CapturedDraws(backend)
+    with draws.capturing():
+        functional.dropout(tensor((5,)), 0.5)
+    with (
+        pytest.raises(RuntimeError, match="mend: make a CapturedDraws for each graph"),
+        draws.capturing(),
+    ):
+        pass
+
+
 def test_each_replay_gets_the_draws_of_a_call(backend, recorded):
     x, own = tensor((500,)), Generator(2**63 + 9)
 

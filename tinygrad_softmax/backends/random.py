@@ -126,10 +126,10 @@ def _set(states: States) -> None:
 
 
 class CapturedDraws:
-    """The draws of a CUDA graph: each replay gets those that a call would have got.
+    """The draws of one CUDA graph: each replay gets those that a call would have got.
 
-    Work is captured inside `capturing()`, which launches nothing and so leaves the
-    generators as they were. `advance()` before each replay writes the present state of
+    Work is captured once, inside `capturing()`, which launches nothing and so leaves
+    the generators as they were. `advance()` before each replay writes the present state of
     every generator that was drawn from to the device, and moves it on by the draws of
     one replay. Saving and restoring a state works as without a graph. Only kernels that
     ask `place` take part: dropout's do, native generators (`tg.randn`) don't.
@@ -154,7 +154,15 @@ class CapturedDraws:
 
     @contextmanager
     def capturing(self) -> Iterator[None]:
-        """Inside, draws become places in the device's memory."""
+        """Inside, draws become places in the device's memory.
+
+        Raises RuntimeError the second time: another graph has draws of its own.
+        """
+        if self._starts:
+            raise RuntimeError(
+                "these draws were captured before; mend: make a CapturedDraws for "
+                "each graph"
+            )
         token = _captured.set(self)
         try:
             yield
