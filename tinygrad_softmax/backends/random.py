@@ -129,10 +129,10 @@ class CapturedDraws:
     """The draws of one CUDA graph: each replay gets those that a call would have got.
 
     Work is captured once, inside `capturing()`, which launches nothing and so leaves
-    the generators as they were. `advance()` before each replay writes the present state of
-    every generator that was drawn from to the device, and moves it on by the draws of
-    one replay. Saving and restoring a state works as without a graph. Only kernels that
-    ask `place` take part: dropout's do, native generators (`tg.randn`) don't.
+    the generators as they were. `advance()` before each replay writes the present state
+    of every generator that was drawn from to the device, and moves it on by the draws
+    of one replay. Saving and restoring a state works as without a graph. Only kernels
+    that ask `place` take part: dropout's do, native generators (`tg.randn`) don't.
 
     >>> from tinygrad_softmax.backends import resolve_device
     >>> draws, generator = CapturedDraws(resolve_device("cpu")[0]), Generator(7)
